@@ -1,0 +1,213 @@
+//! Faults: what can go wrong, as stable codes. Each has one sentence and one action in `ui/src/lang`.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use ts_rs::TS;
+
+macro_rules! fault_codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal,)+) => {
+        /// A failure's stable name, in snake_case on every wire. It serves one-shot refusals and lasting
+        /// conditions alike. The texts for people are in the language catalogue.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
+        pub enum FaultCode {
+            $($(#[doc = $doc])+ #[serde(rename = $code)] $name,)+
+        }
+
+        impl FaultCode {
+            /// All there are.
+            pub const ALL: &[FaultCode] = &[$(FaultCode::$name),+];
+
+            /// The stable name.
+            pub fn as_str(self) -> &'static str {
+                match self { $(FaultCode::$name => $code),+ }
+            }
+        }
+    };
+}
+
+fault_codes! {
+    // What the player typed.
+    /// No party ID in the text, or a mistyped one. Detail `reason`.
+    PartyIdInvalid = "party_id_invalid",
+    /// The ID is good, the address in the invite is not.
+    InviteInvalid = "invite_invalid",
+    /// The player's name is empty, too long or holds control characters. Detail `reason`.
+    NameInvalid = "name_invalid",
+    /// The party's name is empty, too long or holds control characters. Detail `reason`.
+    PartyNameInvalid = "party_name_invalid",
+
+    // The party.
+    /// The control planes that answered know no such party.
+    PartyUnknown = "party_unknown",
+    /// The party was ended by its host.
+    PartyEnded = "party_ended",
+    /// Every slot is taken.
+    PartyFull = "party_full",
+    /// This engine is in another party.
+    AlreadyInParty = "already_in_party",
+    /// There is no party to leave or to ask about.
+    NotInParty = "not_in_party",
+    /// Another create, join or leave is still going on.
+    Busy = "busy",
+    /// The player cancelled it.
+    Cancelled = "cancelled",
+    /// The host ended the party for all. Detail `by`.
+    PartyDissolved = "party_dissolved",
+    /// The same device seed is in use on another computer.
+    Superseded = "superseded",
+
+    // The control plane.
+    /// Joining: no control plane of that party could be found or reached.
+    ControlUnreachable = "control_unreachable",
+    /// Creating: the set server could not be reached, the party lives on this computer. Detail `server`.
+    LocalFallback = "local_fallback",
+    /// The control plane of the running party is away; the party goes on.
+    ControlAway = "control_away",
+    /// `--control` or the setting names no usable address. Detail `reason`.
+    ControlAddress = "control_address",
+    /// The server's certificate is not trusted. Detail `reason`.
+    ControlUntrusted = "control_untrusted",
+    /// The other side speaks another version of the protocol. Details `theirs`, `ours`.
+    VersionUnsupported = "version_unsupported",
+    /// The control plane said something that is no message, or out of turn.
+    ControlMalformed = "control_malformed",
+    /// The control plane forgot the running party and waits for its founder.
+    PartyForgotten = "party_forgotten",
+
+    // What a control plane refuses.
+    /// The proof of admission is missing or wrong.
+    NotAdmitted = "not_admitted",
+    /// The member holds no lease here.
+    NotAMember = "not_a_member",
+    /// The tag is taken by another founding.
+    PartyExists = "party_exists",
+    /// Only the host may do that.
+    HostOnly = "host_only",
+    /// The record is older than the one known.
+    RecordOld = "record_old",
+    /// The record is too long or not the sender's.
+    RecordInvalid = "record_invalid",
+    /// The member is not connected.
+    MemberAway = "member_away",
+    /// Too many requests or connections in too short a time.
+    TooMany = "too_many",
+
+    // A control plane or a member that lies: refused and named. Detail `member` where one is concerned.
+    /// A record whose signature, seal or party does not fit.
+    RecordRefused = "record_refused",
+    /// A record older than one seen before.
+    RecordReplayed = "record_replayed",
+    /// A member's key differs from the one pinned.
+    KeyChanged = "key_changed",
+    /// Two members claim one lease, or the control plane dealt another than the member signed.
+    LeaseClash = "lease_clash",
+    /// A signal that is forged or was seen before.
+    SignalRefused = "signal_refused",
+    /// The control plane ended the party without the host's word.
+    DissolveRefused = "dissolve_refused",
+    /// The control plane removed a member without its word while its tunnel lives.
+    LeaveRefused = "leave_refused",
+    /// The control plane shows different members to different people.
+    ViewsDiffer = "views_differ",
+    /// The founding record does not prove the party ID.
+    FoundingRefused = "founding_refused",
+
+    // This computer.
+    /// The engine lacks the rights to make an adapter.
+    NoRights = "no_rights",
+    /// The system has no TUN device.
+    NoTunDevice = "no_tun_device",
+    /// The adapter's name is in use. Detail `name`.
+    AdapterBusy = "adapter_busy",
+    /// The adapter could not be made or set up. Detail `reason`.
+    AdapterFailed = "adapter_failed",
+    /// The party's addresses are already routed elsewhere. Details `network`, `interface`.
+    AddressClash = "address_clash",
+    /// The port that was asked for is taken. Detail `port`.
+    PortTaken = "port_taken",
+    /// No UDP socket could be opened. Detail `reason`.
+    SocketFailed = "socket_failed",
+    /// The device seed is damaged. Detail `path`.
+    SeedDamaged = "seed_damaged",
+    /// The settings can't be read. Details `path`, `line`, `reason`.
+    SettingsUnreadable = "settings_unreadable",
+    /// The state directory can't be used. Details `path`, `reason`.
+    StateUnusable = "state_unusable",
+    /// Another engine uses the state directory or the socket. Detail `path`.
+    EngineRunning = "engine_running",
+    /// The process may open no more files or sockets.
+    TooManyFiles = "too_many_files",
+    /// This system is not supported yet. Detail `system`.
+    SystemUnsupported = "system_unsupported",
+
+    // The engine's IPC.
+    /// No engine answers. Detail `path`.
+    EngineNotRunning = "engine_not_running",
+    /// What answers on the engine's socket is not an engine of this system. Detail `path`.
+    EngineUntrusted = "engine_untrusted",
+    /// Engine and caller are of different versions. Details `theirs`, `ours`.
+    EngineVersion = "engine_version",
+    /// The caller is not allowed to use this engine.
+    NotAllowed = "not_allowed",
+    /// The party belongs to another user of this computer.
+    PartyOfAnotherUser = "party_of_another_user",
+    /// The request is not one that the engine knows. Detail `reason`.
+    RequestInvalid = "request_invalid",
+    /// Something failed that should not. Detail `reason`.
+    Internal = "internal",
+}
+
+impl std::fmt::Display for FaultCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A failure with what its sentence needs to be a concrete one. As a refusal it is an answer, as a condition
+/// it lasts until it clears by itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS, thiserror::Error)]
+#[error("{code}")]
+pub struct Fault {
+    /// What.
+    pub code: FaultCode,
+    /// Values for the placeholders of its texts, by name. Never secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[ts(as = "Option<BTreeMap<String, String>>", optional)]
+    pub details: BTreeMap<String, String>,
+}
+
+impl Fault {
+    /// The bare fault.
+    pub fn new(code: FaultCode) -> Self {
+        Self {
+            code,
+            details: BTreeMap::new(),
+        }
+    }
+
+    /// With one more value for its sentence.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl std::fmt::Display) -> Self {
+        self.details.insert(name.to_owned(), value.to_string());
+        self
+    }
+}
+
+impl From<FaultCode> for Fault {
+    fn from(code: FaultCode) -> Self {
+        Self::new(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_their_own_snake_case() {
+        for code in FaultCode::ALL {
+            assert_eq!(serde_json::to_string(code).unwrap(), format!("\"{code}\""));
+            assert!(code.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The words LANrage's programs share: identifiers, party ID and invite, the control plane's messages,
+//! the engine's IPC messages, and faults.
+//!
+//! Bytes and strings from outside become these types once, at the door; inside nothing is left to
+//! validate. The crate is pure: no I/O, no clock.
+
+pub mod admission;
+pub mod bytes;
+pub mod control;
+pub mod fault;
+pub mod ids;
+pub mod invite;
+pub mod ipc;
+pub mod limits;
+pub mod name;
+pub mod party_id;
+pub mod range;
+pub mod server_url;
+
+#[cfg(test)]
+mod bindings;
+
+pub use bytes::Bytes;
+pub use fault::{Fault, FaultCode};
+pub use ids::{MemberId, SealPublic, Seq, Slot, Tag, WgPublic};
+pub use invite::Invite;
+pub use name::{PartyName, PlayerName};
+pub use party_id::PartyId;
+pub use range::PartyRange;
+pub use server_url::ServerUrl;
