@@ -1,0 +1,416 @@
+//! A real `lanrage-engine` in a host, spoken to by its command line.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io::{BufRead, BufReader, Write};
+use std::net::Ipv4Addr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use std::{fs, thread};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use serde_json::Value;
+
+use super::net::Host;
+use super::process::Process;
+use super::programs;
+use super::status::Status;
+use super::wait::{PATIENCE, eventually, felt};
+
+/// The adapter's name in every host: each has a namespace of its own.
+const ADAPTER: &str = "lanrage0";
+
+/// The engine's UDP port in every host.
+const PORT: u16 = 51820;
+
+/// Seconds after which a verb that does not come back is ended.
+const VERB_LIMIT: &str = "60";
+
+/// How an engine is started.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// The player's name.
+    pub player: String,
+    /// The value of `--control`.
+    pub control: String,
+}
+
+/// A running engine, or a stopped one between [`Engine::kill9`] and [`Engine::start_again`].
+#[derive(Debug)]
+pub struct Engine {
+    host: Host,
+    options: EngineOptions,
+    program: PathBuf,
+    folder: PathBuf,
+    process: Option<Process>,
+}
+
+/// A verb that the engine refused or could not carry out.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// The exit status: 1 internal, 2 usage, 3 engine not reachable, 4 refused.
+    pub exit: Option<i32>,
+    /// The fault code, if one was printed.
+    pub fault: Option<String>,
+    /// Everything that was printed.
+    pub printed: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "exit status {:?}, fault {:?}: {}",
+            self.exit,
+            self.fault,
+            self.printed.trim()
+        )
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl Engine {
+    /// Starts an engine with an empty state directory and waits for its first answer.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub fn start(host: &Host, options: EngineOptions) -> Result<Self> {
+        let folder = host.lab().files().join(format!("h{}", host.index()));
+        fs::create_dir_all(folder.join("state"))?;
+        fs::create_dir_all(folder.join("run"))?;
+        // The engine and its clients distrust a socket in a directory that others may write to.
+        fs::set_permissions(folder.join("run"), fs::Permissions::from_mode(0o755))?;
+        fs::write(folder.join("engine.toml"), "")?;
+        let program = programs::engine()?;
+        let mut engine = Self {
+            host: host.clone(),
+            options,
+            program,
+            folder,
+            process: None,
+        };
+        engine.start_again()?;
+        Ok(engine)
+    }
+
+    /// Starts it with the state it left, and waits for its first answer. Returns how long that took.
+    ///
+    /// # Errors
+    /// When it still runs, or does not answer in time.
+    pub fn start_again(&mut self) -> Result<Duration> {
+        ensure!(self.process.is_none(), "engine {} still runs", self.host.index());
+        let mut command = self.host.command(&self.program);
+        command
+            .arg("run")
+            .arg("--socket")
+            .arg(self.socket())
+            .arg("--state-dir")
+            .arg(self.folder.join("state"))
+            .arg("--config")
+            .arg(self.folder.join("engine.toml"))
+            .args(["--tun", ADAPTER, "--port", &PORT.to_string(), "--log", "debug"])
+            .args(["--control", &self.options.control, "--name", &self.options.player]);
+        let name = format!("engine-{}", self.host.index());
+        self.process = Some(self.host.spawn(&name, &mut command)?);
+        eventually(&format!("{name} answers"), felt::START, || {
+            let running = self.process.as_mut().map_or(Ok(false), Process::is_running)?;
+            if running {
+                Ok(self.status().map(drop).map_err(|error| format!("{error:#}")))
+            } else {
+                Ok(Err("it ended by itself".to_owned()))
+            }
+        })
+    }
+
+    /// The host it runs in.
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// The name of its adapter.
+    #[must_use]
+    pub fn adapter(&self) -> &'static str {
+        ADAPTER
+    }
+
+    /// The UDP port it was told to use.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        PORT
+    }
+
+    /// Its process id while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// Its IPC socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("run/engine.sock")
+    }
+
+    /// The program that is under test.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// What it logged since its last start.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.as_ref().map(Process::log).unwrap_or_default()
+    }
+
+    /// Changes `--control` for the next start.
+    pub fn set_control(&mut self, control: &str) {
+        control.clone_into(&mut self.options.control);
+    }
+
+    /// Runs a verb with `--json` and returns what it printed.
+    ///
+    /// # Errors
+    /// A [`Refusal`] when its exit status is not 0.
+    pub fn cli(&self, arguments: &[&str]) -> Result<Value> {
+        self.cli_with_input(arguments, "")
+    }
+
+    /// As [`Engine::cli`], with something on standard input.
+    ///
+    /// # Errors
+    /// As [`Engine::cli`].
+    pub fn cli_with_input(&self, arguments: &[&str], input: &str) -> Result<Value> {
+        let mut arguments = arguments.to_vec();
+        arguments.push("--json");
+        let output = self.verb(&arguments, input)?;
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let value = serde_json::from_str::<Value>(&printed);
+        if output.status.success() {
+            return value.with_context(|| format!("{arguments:?} printed {printed:?}"));
+        }
+        let fault = value
+            .ok()
+            .and_then(|value| Some(value["fault"].as_str()?.to_owned()));
+        let printed = printed + &String::from_utf8_lossy(&output.stderr);
+        let refusal = Refusal {
+            exit: output.status.code(),
+            fault,
+            printed,
+        };
+        Err(anyhow!(refusal).context(format!("engine {}: {}", self.host.index(), arguments.join(" "))))
+    }
+
+    /// Runs a verb as a user types it and returns the sentences it printed, errors included.
+    ///
+    /// # Errors
+    /// When its exit status is not 0.
+    pub fn say(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.verb(arguments, "")?;
+        let printed = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        ensure!(
+            output.status.success(),
+            "{arguments:?}: {}: {printed}",
+            output.status
+        );
+        Ok(printed)
+    }
+
+    fn verb(&self, arguments: &[&str], input: &str) -> Result<Output> {
+        let mut child = Command::new("timeout")
+            .arg(VERB_LIMIT)
+            .arg(&self.program)
+            .args(arguments.first())
+            .args([OsStr::new("--socket"), self.socket().as_os_str()])
+            .args(arguments.iter().skip(1))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("the command line can't be started")?;
+        if let Some(mut pipe) = child.stdin.take() {
+            // A verb that reads no input may have closed it already.
+            let _ = pipe.write_all(input.as_bytes());
+        }
+        Ok(child.wait_with_output()?)
+    }
+
+    /// Its status now.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn status(&self) -> Result<Status> {
+        self.cli(&["status"]).map(Status)
+    }
+
+    /// Its own virtual address.
+    ///
+    /// # Errors
+    /// When it does not answer or is in no party.
+    pub fn address(&self) -> Result<Ipv4Addr> {
+        self.status()?.own_address()
+    }
+
+    /// Waits until its status satisfies `holds`. Returns how long it took.
+    ///
+    /// # Errors
+    /// When it does not within [`PATIENCE`] × `felt`; the message carries the last status.
+    pub fn wait_until(
+        &self,
+        what: &str,
+        felt: Duration,
+        mut holds: impl FnMut(&Status) -> Result<bool>,
+    ) -> Result<Duration> {
+        let what = format!("{}: {what}", self.options.player);
+        eventually(&what, felt, || {
+            let status = self.status()?;
+            Ok(if holds(&status)? {
+                Ok(())
+            } else {
+                Err(status.summary())
+            })
+        })
+    }
+
+    /// Waits until the party is active and `others` other members are up.
+    ///
+    /// # Errors
+    /// As [`Engine::wait_until`].
+    pub fn wait_all_up(&self, others: usize, felt: Duration) -> Result<Duration> {
+        self.wait_until(&format!("{others} peers up"), felt, |status| {
+            status.all_up(others)
+        })
+    }
+
+    /// Follows its changes from now on.
+    ///
+    /// # Errors
+    /// When `watch` can't be started.
+    pub fn watch(&self) -> Result<Watch> {
+        Watch::start(self)
+    }
+
+    /// Kills it as a crash would.
+    ///
+    /// # Errors
+    /// When it had already ended.
+    pub fn kill9(&mut self) -> Result<()> {
+        self.process.take().context("the engine does not run")?.kill9()
+    }
+
+    /// Stops it as a reboot would (SIGTERM) and waits for its end.
+    ///
+    /// # Errors
+    /// When it had already ended, fails or takes too long.
+    pub fn terminate(&mut self) -> Result<()> {
+        let status = self
+            .process
+            .take()
+            .context("the engine does not run")?
+            .terminate(felt::LEAVE * PATIENCE)?;
+        ensure!(status.success(), "the engine ended with {status} after SIGTERM");
+        Ok(())
+    }
+
+    /// What is left in its host of being in a party: the adapter, routes, the bound port.
+    ///
+    /// # Errors
+    /// When the host can't be looked at.
+    pub fn remains(&self) -> Result<Vec<String>> {
+        let mut remains: Vec<String> = self
+            .host
+            .adapters()?
+            .into_iter()
+            .map(|name| format!("adapter {name}"))
+            .collect();
+        remains.extend(
+            self.host
+                .party_routes(ADAPTER)?
+                .into_iter()
+                .map(|route| format!("route {route}")),
+        );
+        if self.host.udp_ports()?.contains(&PORT) {
+            remains.push(format!("UDP port {PORT}"));
+        }
+        Ok(remains)
+    }
+}
+
+/// A running `lanrage-engine watch --json`.
+#[derive(Debug)]
+pub struct Watch {
+    player: String,
+    child: Child,
+    seen: Arc<Mutex<Vec<Status>>>,
+}
+
+impl Watch {
+    fn start(engine: &Engine) -> Result<Self> {
+        let mut child = Command::new(&engine.program)
+            .arg("watch")
+            .args([OsStr::new("--socket"), engine.socket().as_os_str()])
+            .arg("--json")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("watch can't be started")?;
+        let output = child.stdout.take().context("watch has no output")?;
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let shared = Arc::clone(&seen);
+        // Ends with the child's output.
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if let Ok(value) = serde_json::from_str(&line) {
+                    shared
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .push(Status(value));
+                }
+            }
+        });
+        Ok(Self {
+            player: engine.options.player.clone(),
+            child,
+            seen,
+        })
+    }
+
+    /// Waits until one of the statuses printed since the start satisfies `holds`.
+    ///
+    /// # Errors
+    /// When none does within [`PATIENCE`] × `felt`.
+    pub fn wait_for(
+        &self,
+        what: &str,
+        felt: Duration,
+        holds: impl Fn(&Status) -> Result<bool>,
+    ) -> Result<Duration> {
+        eventually(&format!("{} watches: {what}", self.player), felt, || {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            for status in seen.iter() {
+                if holds(status)? {
+                    return Ok(Ok(()));
+                }
+            }
+            Ok(Err(seen.last().map_or("nothing".to_owned(), Status::summary)))
+        })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // Fails only for a child that has ended, which is what is wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,35 @@
+//! A lab: several machines on one switch, made of Linux network namespaces.
+//!
+//! ```text
+//!   host 1            host 2            host n
+//!   192.168.77.1      192.168.77.2      192.168.77.n
+//!   fd77::1           fd77::2           fd77::n
+//!      └──────── eth0 ───┴── switch ───────┘      192.168.77.254, forwards nothing
+//! ```
+//!
+//! Each host is a namespace with a loopback, an `eth0` on the switch and a default route that ends there,
+//! so no packet of a lab leaves the machine. [`Engine`] and [`Server`] run the real programs in a host and
+//! speak to them as a user would: by their command line. Everything is taken down when the last handle of
+//! a [`Lab`] is dropped, on a panic as well; what a killed run left behind is removed by the next one.
+//!
+//! Labs need root, or a user namespace that looks like it: `cargo xtask` makes one where the kernel allows.
+
+mod clean;
+mod engine;
+mod net;
+mod party;
+mod process;
+mod programs;
+mod server;
+mod status;
+mod traffic;
+mod wait;
+
+pub use engine::{Engine, EngineOptions, Refusal, Watch};
+pub use net::{Host, Lab};
+pub use party::{Control, Party, scenario};
+pub use process::Process;
+pub use server::Server;
+pub use status::{Member, Status};
+pub use traffic::{Flow, Ping, ping, transfer};
+pub use wait::{PATIENCE, eventually, felt};

@@ -1,0 +1,7 @@
+//! What LANrage's simulations, labs and benchmarks share.
+//!
+//! - [`lab`] raises real engines in Linux network namespaces on one machine.
+//! - `sim` (feature `sim`) plays whole parties in virtual time, in one process.
+
+#[cfg(target_os = "linux")]
+pub mod lab;
