@@ -1,1 +1,19 @@
-//! Placeholder.
+//! A member's side of a party, without sockets, clock or threads.
+//!
+//! [`member::Member`] decides: party, connections, paths. [`dataplane::Dataplane`] moves packets by the table
+//! that `Member` hands out and never decides. Both take time, randomness and bytes as arguments; what they want
+//! done comes out as values that an edge carries out: the engine with real sockets, the simulation in virtual time.
+
+pub mod dataplane;
+pub mod io;
+pub mod keys;
+pub mod lan;
+pub mod latency;
+pub mod path;
+pub mod probe;
+pub mod records;
+pub mod table;
+pub mod wg;
+
+/// Whether boringtun runs on a mock clock in this build. Programs refuse to start then: they would never re-key.
+pub const VIRTUAL_TIME: bool = cfg!(feature = "virtual-time");

@@ -10,6 +10,7 @@ use crate::bytes::Bytes;
 use crate::fault::FaultCode;
 use crate::ids::{Challenge, Epoch, Incarnation, MemberId, Seq, Slot, Tag, Version};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// The protocol's version; a connection speaks the highest that both sides know.
 pub const VERSION: u16 = 1;
@@ -148,6 +149,9 @@ pub enum ServerMessage {
         version: u16,
         /// How often to send a heartbeat, seconds.
         heartbeat_seconds: u16,
+        /// The address the client's connection came from; with the client's UDP port it is a guess at how
+        /// others may reach it.
+        seen_as: Option<IpAddr>,
     },
     /// What the control plane knows of the party.
     Party {

@@ -204,7 +204,7 @@ mod tests {
             let text = format!("lanrage://join/{}?via={via}", id());
             assert_eq!(Invite::find_in(&text), Err(InviteError::Address), "{via}");
         }
-        let many = vec!["1.2.3.4:5"; 9].join(",");
+        let many = ["1.2.3.4:5"; 9].join(",");
         assert!(Invite::find_in(&format!("lanrage://join/{}?via={many}", id())).is_err());
         assert!(Invite::find_in(&format!("lanrage://join/{}?server=ws://8.8.8.8", id())).is_err());
         assert_eq!(
