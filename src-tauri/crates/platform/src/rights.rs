@@ -1,0 +1,107 @@
+//! What this process may do.
+
+use crate::adapter::AdapterError;
+
+/// Whether this process runs as root. On systems without the notion: `false`.
+pub fn is_root() -> bool {
+    effective_uid() == Some(0)
+}
+
+/// The user this process acts as; `None` on systems without user numbers.
+pub fn effective_uid() -> Option<u32> {
+    #[cfg(unix)]
+    return Some(rustix::process::geteuid().as_raw());
+    #[cfg(not(unix))]
+    None
+}
+
+/// Whether [`Adapter::open`](crate::adapter::Adapter::open) can be expected to work, without trying it.
+///
+/// # Errors
+/// What it would fail with.
+#[cfg(target_os = "linux")]
+pub fn may_create_adapter() -> Result<(), AdapterError> {
+    use rustix::io::Errno;
+    use rustix::thread::{CapabilitySet, capabilities};
+    use std::io;
+
+    let opened = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/net/tun");
+    if let Err(error) = opened {
+        return Err(match error.kind() {
+            io::ErrorKind::PermissionDenied => AdapterError::NoRights(error),
+            _ => AdapterError::NoDevice(error),
+        });
+    }
+    let held = capabilities(None).map_err(|errno| AdapterError::Other {
+        step: "reading this process's capabilities",
+        source: errno.into(),
+    })?;
+    if held.effective.contains(CapabilitySet::NET_ADMIN) {
+        Ok(())
+    } else {
+        Err(AdapterError::NoRights(Errno::PERM.into()))
+    }
+}
+
+/// Always fails: this system has no adapter.
+///
+/// # Errors
+/// [`AdapterError::Unsupported`].
+#[cfg(not(target_os = "linux"))]
+pub fn may_create_adapter() -> Result<(), AdapterError> {
+    Err(crate::Unsupported {
+        operation: "the network adapter",
+    }
+    .into())
+}
+
+/// Raises the number of files this process may have open to what the system allows it at most, and returns
+/// the new number; `None` where there is no limit or none to raise.
+pub fn raise_open_files() -> Option<u64> {
+    #[cfg(unix)]
+    {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let limit = getrlimit(Resource::Nofile);
+        if limit.current != limit.maximum {
+            let wanted = Rlimit {
+                current: limit.maximum,
+                maximum: limit.maximum,
+            };
+            if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+                // macOS refuses "unlimited" here.
+                tracing::debug!(%error, "the limit of open files stays as it is");
+            }
+        }
+        getrlimit(Resource::Nofile).current
+    }
+    #[cfg(not(unix))]
+    None
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_open_files_rises_to_its_maximum() {
+        let after = raise_open_files();
+        #[cfg(target_os = "linux")]
+        assert_eq!(
+            after,
+            rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum
+        );
+        assert_eq!(raise_open_files(), after);
+    }
+
+    #[test]
+    fn root_is_who_owns_new_files_as_uid_0() {
+        use std::os::unix::fs::MetadataExt;
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(is_root(), file.metadata().unwrap().uid() == 0);
+        assert_eq!(effective_uid(), Some(file.metadata().unwrap().uid()));
+    }
+}

@@ -1,0 +1,241 @@
+//! Routes of the host that clash with the party's range.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+
+/// An IPv4 network: an address and how many of its bits count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Network {
+    address: Ipv4Addr,
+    prefix: u8,
+}
+
+impl Network {
+    /// The network that `address` is in; bits beyond `prefix` are cleared, a prefix over 32 counts as 32.
+    pub fn new(address: Ipv4Addr, prefix: u8) -> Self {
+        let prefix = prefix.min(32);
+        Self {
+            address: Ipv4Addr::from(u32::from(address) & mask(prefix)),
+            prefix,
+        }
+    }
+
+    /// Its lowest address.
+    pub fn address(self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// Length of its prefix in bits, 0–32.
+    pub fn prefix(self) -> u8 {
+        self.prefix
+    }
+
+    /// Whether the two have an address in common, which is so when one lies within the other.
+    pub fn overlaps(self, other: Self) -> bool {
+        let mask = mask(self.prefix.min(other.prefix));
+        u32::from(self.address) & mask == u32::from(other.address) & mask
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+/// A route, or an address of the host, that lies in the party's range or around it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteClash {
+    /// The interface it belongs to.
+    pub interface: String,
+    /// Where it leads, shown as `10.66.1.0/24`.
+    pub network: Network,
+}
+
+/// Everything on this host that overlaps `range`, more specific and wider routes alike, except on the interface
+/// named (our own adapter). Default routes do not count, nor do the two halves `0.0.0.0/1` and `128.0.0.0/1`
+/// by which VPNs replace them. On Linux: the main routing table of the calling thread's network namespace.
+///
+/// # Errors
+/// When the system won't list its routes or addresses; `Unsupported` on systems where routes can't be listed.
+pub fn conflicts(range: Network, except_interface: Option<&str>) -> io::Result<Vec<RouteClash>> {
+    let mut found = system_routes()?;
+    // An address can be configured without a route to its network.
+    found.extend(if_addrs::get_if_addrs()?.into_iter().filter_map(|interface| {
+        let IpAddr::V4(address) = interface.ip() else {
+            return None;
+        };
+        Some(RouteClash {
+            interface: interface.name,
+            network: Network::new(address, 32),
+        })
+    }));
+    Ok(clashes(found, range, except_interface))
+}
+
+fn clashes(found: Vec<RouteClash>, range: Network, except: Option<&str>) -> Vec<RouteClash> {
+    let mut clashes: Vec<RouteClash> = Vec::new();
+    for route in found {
+        let counts = route.network.prefix > 1 && route.network.overlaps(range);
+        // The route to a network says all that an address in it would say again.
+        let known = clashes
+            .iter()
+            .any(|clash| clash.interface == route.interface && clash.network.contains(route.network));
+        if counts && !known && Some(route.interface.as_str()) != except {
+            clashes.push(route);
+        }
+    }
+    clashes
+}
+
+impl Network {
+    fn contains(self, other: Self) -> bool {
+        self.prefix <= other.prefix && self.overlaps(other)
+    }
+}
+
+fn mask(prefix: u8) -> u32 {
+    u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0)
+}
+
+/// `thread-self`, not `self`: a thread may live in another network namespace than its process.
+#[cfg(target_os = "linux")]
+fn system_routes() -> io::Result<Vec<RouteClash>> {
+    Ok(parse(&std::fs::read_to_string("/proc/thread-self/net/route")?))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn system_routes() -> io::Result<Vec<RouteClash>> {
+    Err(crate::Unsupported {
+        operation: "listing routes",
+    }
+    .into())
+}
+
+/// Reads `/proc/net/route` (proc_net(5)): a heading, then one route a line in tab-separated columns, of which
+/// the first is the interface, the second the destination, the fourth the flags and the eighth the mask.
+/// Lines that can't be read are passed over: a future kernel may add some.
+#[cfg(any(test, target_os = "linux"))]
+fn parse(table: &str) -> Vec<RouteClash> {
+    const UP: u32 = 1;
+    table
+        .lines()
+        .filter_map(|line| {
+            let columns: Vec<&str> = line.split_whitespace().collect();
+            let [interface, destination, _, flags, _, _, _, netmask, ..] = columns[..] else {
+                return None;
+            };
+            if u32::from_str_radix(flags, 16).ok()? & UP == 0 {
+                return None;
+            }
+            let prefix = u32::from(hex_address(netmask)?).leading_ones();
+            let network = Network::new(hex_address(destination)?, u8::try_from(prefix).ok()?);
+            Some(RouteClash {
+                interface: interface.to_owned(),
+                network,
+            })
+        })
+        .collect()
+}
+
+/// The kernel prints the address's four bytes as one number of the machine's own byte order.
+#[cfg(any(test, target_os = "linux"))]
+fn hex_address(hex: &str) -> Option<Ipv4Addr> {
+    Some(Ipv4Addr::from(u32::from_str_radix(hex, 16).ok()?.to_ne_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "\
+Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT
+eth0\t00000000\t0101A8C0\t0003\t0\t0\t100\t00000000\t0\t0\t0
+tun0\t00000000\t00000000\t0001\t0\t0\t0\t00000080\t0\t0\t0
+tun0\t00000080\t00000000\t0001\t0\t0\t0\t00000080\t0\t0\t0
+eth0\t0001A8C0\t00000000\t0001\t0\t0\t100\t00FFFFFF\t0\t0\t0
+br-1\t0001420A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+down\t0002420A\t00000000\t0000\t0\t0\t0\t00FFFFFF\t0\t0\t0
+corp\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\t0\t0\t0
+lanrage0\t0000420A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0
+odd line
+x\tnothex\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
+";
+
+    fn network(text: &str) -> Network {
+        let (address, prefix) = text.split_once('/').unwrap();
+        Network::new(address.parse().unwrap(), prefix.parse().unwrap())
+    }
+
+    fn clash(interface: &str, network_text: &str) -> RouteClash {
+        RouteClash {
+            interface: interface.into(),
+            network: network(network_text),
+        }
+    }
+
+    // The samples are what a little-endian kernel prints.
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn more_specific_and_wider_routes_clash_and_default_routes_do_not() {
+        let found = clashes(parse(TABLE), network("10.66.0.0/16"), Some("lanrage0"));
+        assert_eq!(
+            found,
+            [clash("br-1", "10.66.1.0/24"), clash("corp", "10.0.0.0/8")]
+        );
+        assert_eq!(found[0].network.to_string(), "10.66.1.0/24");
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn our_own_adapter_clashes_only_when_not_excepted() {
+        assert!(
+            clashes(parse(TABLE), network("10.66.0.0/16"), None).contains(&clash("lanrage0", "10.66.0.0/16"))
+        );
+    }
+
+    #[test]
+    fn a_range_elsewhere_has_no_clash() {
+        assert_eq!(clashes(parse(TABLE), network("172.20.0.0/16"), None), []);
+    }
+
+    #[test]
+    fn garbage_and_emptiness_are_passed_over() {
+        assert_eq!(parse(""), []);
+        assert_eq!(parse("\0\n\t\t\n\u{fffd}\neth0\t1"), []);
+    }
+
+    #[test]
+    fn an_address_is_told_only_when_its_route_is_not() {
+        let range = network("10.66.0.0/16");
+        let found = vec![
+            clash("a", "10.66.1.0/24"),
+            clash("a", "10.66.1.9/32"),
+            clash("b", "10.66.1.9/32"),
+        ];
+        assert_eq!(
+            clashes(found, range, None),
+            [clash("a", "10.66.1.0/24"), clash("b", "10.66.1.9/32")]
+        );
+    }
+
+    #[test]
+    fn networks_overlap_when_one_lies_in_the_other() {
+        for (one, other, expected) in [
+            ("10.66.0.0/16", "10.66.255.0/24", true),
+            ("10.66.0.0/16", "10.64.0.0/14", true),
+            ("10.66.0.0/16", "10.67.0.0/16", false),
+            ("10.66.0.0/16", "0.0.0.0/0", true),
+            ("10.66.0.1/32", "10.66.0.1/32", true),
+            ("10.66.0.1/32", "10.66.0.2/32", false),
+        ] {
+            assert_eq!(network(one).overlaps(network(other)), expected, "{one} {other}");
+            assert_eq!(network(other).overlaps(network(one)), expected, "{other} {one}");
+        }
+        assert_eq!(
+            Network::new(Ipv4Addr::new(10, 66, 7, 9), 16),
+            network("10.66.0.0/16")
+        );
+    }
+}
