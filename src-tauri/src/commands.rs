@@ -1,0 +1,71 @@
+//! What the page may ask of the shell. Each is one call to the controller.
+
+use crate::controller::Controller;
+use crate::dial::SocketDial;
+use crate::view::{EngineView, Welcome, suggested_name};
+use lanrage_proto::ipc::Call;
+use lanrage_proto::{Fault, FaultCode};
+use tauri::{AppHandle, State};
+use tauri_plugin_clipboard_manager::ClipboardExt;
+
+type Engine<'a> = State<'a, Controller<SocketDial>>;
+
+/// How it stands with the engine now, and a name to begin with.
+#[tauri::command]
+pub(crate) fn status(engine: Engine<'_>) -> Welcome {
+    Welcome {
+        view: engine.view(),
+        suggested_name: suggested_name(),
+    }
+}
+
+/// Founds a party; answers when it is active.
+#[tauri::command]
+pub(crate) async fn create(engine: Engine<'_>, party: String, player: String) -> Result<(), Fault> {
+    engine
+        .call(Call::Create {
+            party,
+            player: Some(player),
+        })
+        .await
+        .map(drop)
+}
+
+/// Joins the party whose ID or invite is in `text`; answers when the lease is there.
+#[tauri::command]
+pub(crate) async fn join(engine: Engine<'_>, text: String, player: String) -> Result<(), Fault> {
+    engine
+        .call(Call::Join {
+            text,
+            player: Some(player),
+        })
+        .await
+        .map(drop)
+}
+
+/// Leaves the party; answers when everything is taken down.
+#[tauri::command]
+pub(crate) async fn leave(engine: Engine<'_>) -> Result<(), Fault> {
+    engine.call(Call::Leave).await.map(drop)
+}
+
+/// Stops a create or join that is going on.
+#[tauri::command]
+pub(crate) async fn cancel(engine: Engine<'_>) -> Result<(), Fault> {
+    engine.cancel().await
+}
+
+/// Puts what friends need to join on the clipboard: the invite, or the ID where there is no invite.
+#[tauri::command]
+pub(crate) fn copy(app: AppHandle, engine: Engine<'_>) -> Result<(), Fault> {
+    let EngineView::Here { status } = engine.view() else {
+        return Err(FaultCode::EngineNotRunning.into());
+    };
+    let text = status
+        .party
+        .and_then(|party| party.invite.or(party.id))
+        .ok_or_else(|| Fault::new(FaultCode::NotInParty))?;
+    app.clipboard()
+        .write_text(text)
+        .map_err(|error| Fault::new(FaultCode::Internal).with("reason", error))
+}

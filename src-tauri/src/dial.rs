@@ -1,0 +1,57 @@
+//! Opens connections to the engine.
+
+use lanrage_platform::ipc::{self, IpcError};
+use lanrage_proto::{Fault, FaultCode};
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A way to the engine.
+pub(crate) trait Dial: Send + Sync + 'static {
+    /// What a connection is.
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin;
+
+    /// A new connection, or the fault that tells the player why there is none.
+    fn dial(&self) -> impl Future<Output = Result<Self::Stream, Fault>> + Send;
+}
+
+/// The engine behind the local socket.
+#[derive(Debug, Clone)]
+pub(crate) struct SocketDial {
+    path: PathBuf,
+}
+
+impl SocketDial {
+    /// The engine that listens on `path`, or the system's.
+    pub(crate) fn new(path: Option<PathBuf>) -> Self {
+        Self {
+            path: path.unwrap_or_else(ipc::default_socket_path),
+        }
+    }
+}
+
+impl Dial for SocketDial {
+    type Stream = ipc::Stream;
+
+    async fn dial(&self) -> Result<Self::Stream, Fault> {
+        ipc::connect(&self.path).await.map_err(|error| self.fault(error))
+    }
+}
+
+impl SocketDial {
+    fn fault(&self, error: IpcError) -> Fault {
+        let code = match error {
+            IpcError::NotRunning { .. } | IpcError::InUse { .. } => FaultCode::EngineNotRunning,
+            IpcError::UntrustedServer { .. } => FaultCode::EngineUntrusted,
+            IpcError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                FaultCode::NotAllowed
+            }
+            IpcError::Io { source, .. } => return Fault::new(FaultCode::Internal).with("reason", source),
+            IpcError::Unsupported(_) => {
+                return Fault::new(FaultCode::SystemUnsupported).with("system", std::env::consts::OS);
+            }
+        };
+        Fault::new(code).with("path", self.path.display())
+    }
+}

@@ -1,0 +1,37 @@
+/** The only place that talks to the shell. */
+
+import { invoke } from "@tauri-apps/api/core";
+import { listen } from "@tauri-apps/api/event";
+import type { Session } from "./session.svelte";
+import type { EngineView, Fault, Welcome } from "./types";
+
+/** Listens first and asks then, so that no change between the two is missed. */
+export async function connect(session: Session): Promise<void> {
+  await listen<EngineView>("engine", (event) => session.see(event.payload));
+  session.greet(await invoke<Welcome>("status"));
+}
+
+/** What came of a command: nothing to add, or why not. */
+export type Answer = Fault | null;
+
+async function ask(command: string, args?: Record<string, unknown>): Promise<Answer> {
+  try {
+    await invoke(command, args);
+    return null;
+  } catch (error) {
+    return isFault(error) ? error : { code: "internal", details: { reason: String(error) } };
+  }
+}
+
+function isFault(value: unknown): value is Fault {
+  return typeof value === "object" && value !== null && typeof (value as Fault).code === "string";
+}
+
+export const commands = {
+  create: (party: string, player: string) => ask("create", { party, player }),
+  join: (text: string, player: string) => ask("join", { text, player }),
+  leave: () => ask("leave"),
+  cancel: () => ask("cancel"),
+  /** Puts the invite on the clipboard. */
+  copy: () => ask("copy"),
+};

@@ -1,0 +1,12 @@
+import { mount } from "svelte";
+import App from "./App.svelte";
+import "./app.css";
+import { connect } from "./lib/bridge";
+import { Session } from "./lib/session.svelte";
+
+const target = document.getElementById("app");
+if (target) {
+  const session = new Session();
+  mount(App, { target, props: { session } });
+  void connect(session);
+}
