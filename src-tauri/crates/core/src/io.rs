@@ -10,11 +10,9 @@ use lanrage_proto::control::{ClientFrame, Sealed, ServerFrame};
 use lanrage_proto::ipc::{Created, Joined};
 use lanrage_proto::party_id::FoundingNonce;
 use lanrage_proto::{
-    Fault, Invite, MemberId, PartyId, PartyName, PartyRange, PlayerName, SealPublic, Seq, ServerUrl, Slot, Tag,
-    WgPublic,
+    Fault, Invite, PartyId, PartyName, PartyRange, PlayerName, ServerUrl, Slot, Tag,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// What a member is made of.
@@ -51,7 +49,7 @@ pub enum Input {
     Found(Vec<SocketAddr>),
     /// The embedded control plane is as wished, or can't be.
     Hosting(Result<Hosting, Fault>),
-    /// The adapter is as wished, or can't be.
+    /// The adapter is as the last wish said, gone where that was none, or can't be.
     Adapter(Result<(), Fault>),
     /// A datagram that the data plane had no use for.
     Datagram(Path, Vec<u8>),
@@ -205,8 +203,8 @@ pub struct Saved {
     pub home: Home,
     /// The own lease.
     pub slot: Slot,
-    /// Who the others are, for as long as the party lives.
-    pub pins: BTreeMap<String, Pin>,
+    /// The newest record of each other member: whom to expect, by which keys, and where to look for it.
+    pub records: Vec<Sealed>,
 }
 
 /// Where a party lives.
@@ -219,21 +217,6 @@ pub enum Home {
     Founder(Vec<SocketAddr>),
     /// On a server.
     Server(ServerUrl),
-}
-
-/// What a member was known by when it was first seen, and the newest it said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pin {
-    /// Who.
-    pub member: MemberId,
-    /// Its WireGuard key.
-    pub wg: WgPublic,
-    /// Its seal key.
-    pub seal: SealPublic,
-    /// Its lease.
-    pub slot: Slot,
-    /// The newest record of it that was accepted.
-    pub seq: Seq,
 }
 
 /// Turns in the life of a party, for logs and transcripts. `Display` names members by slot and never shows keys.
