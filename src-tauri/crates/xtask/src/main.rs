@@ -1,0 +1,55 @@
+//! `cargo xtask`: LANrage's build, run, test, lab and bench commands, the same on every system.
+//!
+//! One file per verb; what they share: [`packages`] (the system's packages, listed once), [`toolchain`] (the
+//! versions of Rust and Node), [`programs`] (building ours), [`ui`] (the frontend), [`lab`] (rights for network
+//! namespaces) and [`shell`] (running other programs).
+
+mod bench;
+mod lab;
+mod packages;
+mod party;
+mod programs;
+mod run;
+mod shell;
+mod test;
+mod toolchain;
+mod ui;
+
+use clap::{Parser, Subcommand};
+
+/// LANrage's build, run, test, lab and bench commands.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Run(run::Arguments),
+    Test(test::Arguments),
+    Party(party::Arguments),
+    Lab(lab::Arguments),
+    Bench(bench::Arguments),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().verb {
+        Verb::Run(arguments) => run::run(&arguments),
+        Verb::Test(arguments) => test::run(&arguments),
+        Verb::Party(arguments) => party::run(&arguments),
+        Verb::Lab(arguments) => lab::run(&arguments),
+        Verb::Bench(arguments) => bench::run(&arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,133 @@
+//! The system's packages: listed here and nowhere else, installed through the system's own package manager.
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::shell;
+
+/// What a build needs, as Debian and Ubuntu name it.
+const BUILD: &[&str] = &[
+    "build-essential",
+    "file",
+    "libayatana-appindicator3-dev",
+    "librsvg2-dev",
+    "libssl-dev",
+    "libwebkit2gtk-4.1-dev",
+    "libxdo-dev",
+    "pkg-config",
+];
+
+/// What the lab and the window's tests need besides.
+const TEST: &[&str] = &[
+    "adwaita-icon-theme",
+    "dbus",
+    "fonts-dejavu-core",
+    "imagemagick",
+    "iperf3",
+    "iproute2",
+    "iputils-ping",
+    "util-linux",
+    "webkit2gtk-driver",
+    "xauth",
+    "xclip",
+    "xdotool",
+    "xvfb",
+];
+
+/// What the packages are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum For {
+    /// Building the programs.
+    Building,
+    /// Building and testing them.
+    Testing,
+}
+
+/// Prints the packages that are missing and installs them. Asks first unless run by root or told `yes`.
+///
+/// # Errors
+/// When the user declines or the package manager fails. On systems whose package manager is unknown here the
+/// list is printed and that is all: names differ, and the build will tell.
+pub(crate) fn ensure(purpose: For, yes: bool) -> Result<()> {
+    let mut wanted = BUILD.to_vec();
+    if purpose == For::Testing {
+        wanted.extend(TEST);
+    }
+    if !shell::exists("apt-get") || !shell::exists("dpkg-query") {
+        if cfg!(target_os = "linux") {
+            println!(
+                "This system has no apt. What LANrage needs is called on Debian:\n  {}\nMake sure that you \
+                 have their equivalents.",
+                wanted.join(" ")
+            );
+        }
+        return Ok(());
+    }
+    let missing: Vec<&str> = wanted
+        .into_iter()
+        .filter(|package| !is_installed(package))
+        .collect();
+    if missing.is_empty() {
+        println!("All packages are installed.");
+        return Ok(());
+    }
+    println!("Packages to install: {}", missing.join(" "));
+    if !yes && !shell::is_root() {
+        shell::ask("Install them with apt?")?;
+    }
+    shell::run(apt()?.arg("update")).context("the package lists can't be brought up to date")?;
+    shell::run(
+        apt()?
+            .args(["install", "--yes", "--no-install-recommends"])
+            .args(&missing),
+    )
+    .context("packages can't be installed")
+}
+
+/// apt-get with root's rights, without questions, and patient while another apt works.
+fn apt() -> Result<Command> {
+    let mut command = if shell::is_root() {
+        shell::command("env")?
+    } else {
+        let mut sudo = shell::command("sudo")?;
+        sudo.arg("env");
+        sudo
+    };
+    command.args([
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+        "--quiet",
+        "-o",
+        "DPkg::Lock::Timeout=600",
+    ]);
+    Ok(command)
+}
+
+fn is_installed(package: &str) -> bool {
+    let query = Command::new("dpkg-query")
+        .args(["-W", "-f", "${db:Status-Status}\\n", package])
+        .output();
+    query.is_ok_and(|output| {
+        output.status.success()
+            && String::from_utf8_lossy(&output.stdout)
+                .lines()
+                .any(|line| line == "installed")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{BUILD, TEST};
+
+    #[test]
+    fn each_package_is_named_once_and_in_order() {
+        for list in [BUILD, TEST] {
+            assert!(list.is_sorted());
+        }
+        let all: BTreeSet<_> = BUILD.iter().chain(TEST).collect();
+        assert_eq!(all.len(), BUILD.len() + TEST.len());
+    }
+}
