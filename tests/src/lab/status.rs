@@ -104,7 +104,7 @@ impl Status {
         let conditions = self.0["conditions"].as_array().map_or(&[][..], Vec::as_slice);
         conditions
             .iter()
-            .any(|condition| condition == code || condition["fault"] == code)
+            .any(|condition| condition["code"] == code)
     }
 
     /// A line per member, short enough for a message.
@@ -160,7 +160,7 @@ mod tests {
                 {"name": "Tom", "address": "10.66.0.2", "self": false, "host": false, "state": peer_state,
                  "path": "lan", "rtt_ms": 0.4},
             ]},
-            "conditions": [{"fault": "control_plane_away"}],
+            "conditions": [{"code": "control_away"}],
         }))
     }
 
@@ -180,6 +180,6 @@ mod tests {
             "Tom"
         );
         assert_eq!(status.peer(Ipv4Addr::new(10, 66, 0, 1)).unwrap(), None);
-        assert!(status.has_condition("control_plane_away") && !status.has_condition("no_relay"));
+        assert!(status.has_condition("control_away") && !status.has_condition("no_relay"));
     }
 }
