@@ -12,7 +12,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::Unsupported;
 use crate::caller::Caller;
-use crate::lock::LockError;
 
 #[cfg(unix)]
 #[path = "ipc/unix.rs"]
@@ -56,16 +55,6 @@ pub enum IpcError {
     /// No local socket on this system.
     #[error(transparent)]
     Unsupported(#[from] Unsupported),
-}
-
-impl IpcError {
-    fn from_lock(error: LockError, path: &Path) -> Self {
-        let path = path.to_path_buf();
-        match error {
-            LockError::Held { .. } => Self::InUse { path },
-            LockError::Io { source, .. } => Self::Io { path, source },
-        }
-    }
 }
 
 /// Where the system's engine listens.

@@ -1,4 +1,6 @@
-//! On whose behalf this process runs.
+//! On whose behalf this process runs, on which computer, and until when.
+
+use std::io;
 
 /// The login name of the person at the keyboard, for a first guess at a player's name: who called `sudo`, else
 /// the current user. `None` when the environment doesn't say, or says only `root`.
@@ -12,6 +14,59 @@ fn choose(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
         .filter_map(variable)
         .map(|name| name.trim().to_owned())
         .find(|name| !name.is_empty() && name != "root")
+}
+
+/// The computer's name without its domain; `None` when it has none to tell.
+pub fn host_name() -> Option<String> {
+    #[cfg(unix)]
+    let name = rustix::system::uname().nodename().to_str().ok()?.to_owned();
+    #[cfg(not(unix))]
+    let name = std::env::var("COMPUTERNAME").ok()?;
+    let short = name.split('.').next().unwrap_or_default();
+    (!short.is_empty() && short != "localhost").then(|| short.to_owned())
+}
+
+/// The word to stop: an interrupt from the terminal, its hang-up, or the system's request to terminate.
+/// From its making on, these no longer end the process by themselves.
+#[derive(Debug)]
+pub struct StopRequest(#[cfg(unix)] [tokio::signal::unix::Signal; 3]);
+
+impl StopRequest {
+    /// Listens from now on. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn listen() -> io::Result<Self> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            Ok(Self([
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::hangup())?,
+            ]))
+        }
+        #[cfg(not(unix))]
+        Ok(Self())
+    }
+
+    /// Waits for it. Safe to cancel.
+    pub async fn received(&mut self) {
+        #[cfg(unix)]
+        {
+            let [terminate, interrupt, hang_up] = &mut self.0;
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+                _ = hang_up.recv() => {}
+            }
+        }
+        #[cfg(not(unix))]
+        if tokio::signal::ctrl_c().await.is_err() {
+            // It can't be listened for: then it never comes this way.
+            std::future::pending::<()>().await;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::net::UnixListener;
 
 use super::IpcError;
 use crate::caller::Caller;
-use crate::lock::FileLock;
+use crate::lock::{FileLock, LockError};
 use crate::rights::effective_uid;
 
 pub(super) use tokio::net::UnixStream as Stream;
@@ -35,8 +35,7 @@ impl Listener {
         create_directory_of(path).map_err(failed)?;
         let mut lock_path = path.as_os_str().to_owned();
         lock_path.push(".lock");
-        let lock = FileLock::acquire(Path::new(&lock_path), path)
-            .map_err(|error| IpcError::from_lock(error, path))?;
+        let lock = FileLock::acquire(Path::new(&lock_path), path).map_err(|error| lock_error(error, path))?;
 
         match fs::symlink_metadata(path) {
             Ok(there) if there.file_type().is_socket() => {
@@ -119,6 +118,14 @@ pub(super) async fn connect(path: &Path) -> Result<Stream, IpcError> {
 
 fn trusted(server: u32, own: Option<u32>) -> bool {
     server == 0 || Some(server) == own
+}
+
+fn lock_error(error: LockError, path: &Path) -> IpcError {
+    let path = path.to_path_buf();
+    match error {
+        LockError::Held { .. } => IpcError::InUse { path },
+        LockError::Io { source, .. } => IpcError::Io { path, source },
+    }
 }
 
 /// Anything but a refusal means that someone may be there, for example with a full queue.
