@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use lanrage_proto::fault::FaultCode;
 use serde_json::Value;
 
 /// Crates that bring a runtime, sockets or a clock of their own.
@@ -173,6 +174,41 @@ fn only_platform_may_allow_unsafe_code() -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+#[test]
+fn every_fault_has_a_sentence_and_an_action_in_every_language() -> Result<()> {
+    let mut languages = 0;
+    for entry in fs::read_dir(root().join("ui/src/lang"))? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        languages += 1;
+        let texts: Value = serde_json::from_str(&fs::read_to_string(&path)?)
+            .with_context(|| format!("{} is no JSON", path.display()))?;
+        for code in FaultCode::ALL {
+            for part in ["message", "action"] {
+                let key = format!("fault.{code}.{part}");
+                let text = texts[&key].as_str().unwrap_or_default();
+                ensure!(!text.trim().is_empty(), "{} has no {key}", path.display());
+            }
+        }
+        let known: BTreeSet<&str> = FaultCode::ALL.iter().map(|code| code.as_str()).collect();
+        for key in texts.as_object().context("no object")?.keys() {
+            let code = key
+                .strip_prefix("fault.")
+                .and_then(|rest| rest.split_once('.'))
+                .map(|(code, _)| code);
+            ensure!(
+                code.is_none_or(|code| known.contains(code)),
+                "{}: {key} has no fault",
+                path.display()
+            );
+        }
+    }
+    ensure!(languages > 0, "there is no language");
     Ok(())
 }
 

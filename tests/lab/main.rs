@@ -1,4 +1,9 @@
 //! Real engines in network namespaces: `cargo xtask test --only lab`.
 #![cfg(target_os = "linux")]
 
+mod crash;
+mod fallback;
 mod harness;
+mod party;
+mod server;
+mod stop;

@@ -118,11 +118,8 @@ impl Engine {
         self.process = Some(self.host.spawn(&name, &mut command)?);
         eventually(&format!("{name} answers"), felt::START, || {
             let running = self.process.as_mut().map_or(Ok(false), Process::is_running)?;
-            if running {
-                Ok(self.status().map(drop).map_err(|error| format!("{error:#}")))
-            } else {
-                Ok(Err("it ended by itself".to_owned()))
-            }
+            ensure!(running, "{name} ended by itself");
+            Ok(self.status().map(drop).map_err(|error| format!("{error:#}")))
         })
     }
 
@@ -260,10 +257,12 @@ impl Engine {
         self.status()?.own_address()
     }
 
-    /// Waits until its status satisfies `holds`. Returns how long it took.
+    /// Waits until its status satisfies `holds`. Returns how long it took. While it gives no status, as an engine
+    /// that just starts, it is asked again.
     ///
     /// # Errors
-    /// When it does not within [`PATIENCE`] × `felt`; the message carries the last status.
+    /// When it does not within [`PATIENCE`] × `felt`; the message carries the last status. When `holds` fails:
+    /// at once.
     pub fn wait_until(
         &self,
         what: &str,
@@ -272,7 +271,10 @@ impl Engine {
     ) -> Result<Duration> {
         let what = format!("{}: {what}", self.options.player);
         eventually(&what, felt, || {
-            let status = self.status()?;
+            let status = match self.status() {
+                Ok(status) => status,
+                Err(error) => return Ok(Err(format!("{error:#}"))),
+            };
             Ok(if holds(&status)? {
                 Ok(())
             } else {

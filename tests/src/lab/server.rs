@@ -52,11 +52,10 @@ impl Server {
             .arg(format!("sqlite:{}", store.display()));
         self.process = Some(self.host.spawn("server", &mut command)?);
         eventually("the server is well", felt::START, || {
-            let answer = self.host.inside(|| self.health())?;
-            Ok(if answer.starts_with("HTTP/1.1 200") {
-                Ok(())
-            } else {
-                Err(answer)
+            Ok(match self.host.inside(|| self.health()) {
+                Ok(answer) if answer.starts_with("HTTP/1.1 200") => Ok(()),
+                Ok(answer) => Err(answer),
+                Err(error) => Err(format!("{error:#}")),
             })
         })
     }

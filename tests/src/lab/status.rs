@@ -102,9 +102,7 @@ impl Status {
     #[must_use]
     pub fn has_condition(&self, code: &str) -> bool {
         let conditions = self.0["conditions"].as_array().map_or(&[][..], Vec::as_slice);
-        conditions
-            .iter()
-            .any(|condition| condition["code"] == code)
+        conditions.iter().any(|condition| condition["code"] == code)
     }
 
     /// A line per member, short enough for a message.

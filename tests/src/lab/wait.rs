@@ -37,8 +37,8 @@ pub mod felt {
 /// longer than `felt`.
 ///
 /// # Errors
-/// When it does not hold within [`PATIENCE`] × `felt`: the message carries what `probe` last saw. An error
-/// of `probe` itself is such a sight: programs that are just starting fail to answer.
+/// When it does not hold within [`PATIENCE`] × `felt`: the message carries what `probe` last saw, its inner
+/// error. An outer error of `probe` ends the waiting at once: something is seen that must never be.
 pub fn eventually(
     what: &str,
     felt: Duration,
@@ -47,8 +47,8 @@ pub fn eventually(
     let started = Instant::now();
     let limit = felt * PATIENCE;
     loop {
-        let seen = match probe() {
-            Ok(Ok(())) => {
+        let seen = match probe()? {
+            Ok(()) => {
                 let took = started.elapsed();
                 let hint = if took > felt {
                     format!(", felt limit {felt:.1?}")
@@ -58,8 +58,7 @@ pub fn eventually(
                 println!("{what}: {:.2} s{hint}", took.as_secs_f64());
                 return Ok(took);
             }
-            Ok(Err(seen)) => seen,
-            Err(error) => format!("{error:#}"),
+            Err(seen) => seen,
         };
         if started.elapsed() > limit {
             bail!("{what}: not within {limit:?}; last seen: {seen}");
@@ -86,6 +85,16 @@ mod tests {
         .unwrap();
         assert_eq!(looks, 3);
         assert!(took < Duration::from_secs(2), "{took:?}");
+    }
+
+    #[test]
+    fn what_must_never_be_ends_the_waiting() {
+        let mut looks = 0;
+        let result = eventually("never", Duration::from_secs(60), || {
+            looks += 1;
+            anyhow::bail!("seen")
+        });
+        assert_eq!((result.is_err(), looks), (true, 1));
     }
 
     #[test]
