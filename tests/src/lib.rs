@@ -5,3 +5,5 @@
 
 #[cfg(target_os = "linux")]
 pub mod lab;
+#[cfg(feature = "sim")]
+pub mod sim;

@@ -31,5 +31,5 @@ pub use party::{Control, Party, scenario};
 pub use process::Process;
 pub use server::Server;
 pub use status::{Member, Status};
-pub use traffic::{Flow, Ping, ping, transfer};
+pub use traffic::{Flow, Ping, echo, first_contact, ping, transfer};
 pub use wait::{PATIENCE, eventually, felt};

@@ -1,7 +1,8 @@
 //! What players do with a LAN: pings and file transfers.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::net::Host;
 use super::process::Process;
+use super::wait::PATIENCE;
 
 /// What a finished `ping` counted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -174,6 +176,54 @@ fn receive(listener: &TcpListener) -> Result<(blake3::Hash, u64)> {
             }
         }
     }
+}
+
+/// Answers UDP datagrams at a free port of `address` in `host` with their own content, until the process ends.
+/// Returns where.
+///
+/// # Errors
+/// When the socket can't be opened.
+pub fn echo(host: &Host, address: Ipv4Addr) -> Result<SocketAddr> {
+    let socket = host.inside(|| Ok(UdpSocket::bind((address, 0))?))?;
+    let at = socket.local_addr()?;
+    thread::spawn(move || {
+        let mut buffer = [0; 64];
+        // The socket fails for good when its adapter goes.
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            // A caller that has gone needs no answer.
+            let _ = socket.send_to(&buffer[..length], from);
+        }
+    });
+    Ok(at)
+}
+
+/// Sends a small datagram from `host` to an [`echo`] every 10 ms, each from a socket of its own since addresses and
+/// routes come while it goes on. Returns the time until the first answer.
+///
+/// # Errors
+/// When there is none within [`PATIENCE`] × `felt`.
+pub fn first_contact(host: &Host, target: SocketAddr, felt: Duration) -> Result<Duration> {
+    let started = Instant::now();
+    host.inside(|| {
+        let mut sockets = VecDeque::new();
+        while started.elapsed() < felt * PATIENCE {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+            socket.set_nonblocking(true)?;
+            // No route yet, or no adapter: the next one may have more luck.
+            if socket.send_to(b"anybody there?", target).is_ok() {
+                sockets.push_back(socket);
+            }
+            // Answers to what was sent two seconds ago will not come any more, and files are limited.
+            if sockets.len() > 200 {
+                sockets.pop_front();
+            }
+            if sockets.iter().any(|socket| socket.recv(&mut [0; 64]).is_ok()) {
+                return Ok(started.elapsed());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        bail!("no answer from {target} within {:?}", felt * PATIENCE)
+    })
 }
 
 /// Accepts one connection; a sender that never comes must not hang the lab.

@@ -26,5 +26,5 @@ pub(crate) fn run(_: &Arguments) -> Result<()> {
     ]))?;
     let mut bench = lab::with_rights(&programs::target()?.join("release/bench"))?;
     programs.tell(&mut bench);
-    shell::run(&mut bench)
+    shell::run_to_its_end(&mut bench)
 }

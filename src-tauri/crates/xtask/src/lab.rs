@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.keep {
         lab.arg("--keep");
     }
-    shell::run(&mut lab)
+    shell::run_to_its_end(&mut lab)
 }
 
 /// The programs that a lab puts into its hosts.

@@ -3,16 +3,12 @@
 use std::env;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::programs::{self, Profile};
 use crate::{packages, shell, toolchain, ui};
-
-/// How often the children are looked at.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// The engine's exit status for a client that reaches no engine.
 const NOT_REACHABLE: i32 = 3;
@@ -55,7 +51,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let engine = programs::build("lanrage-engine", Profile::Debug)?;
     let window = programs::build("lanrage", Profile::Debug)?;
 
-    let stopped = on_stop()?;
+    let stopped = shell::on_stop()?;
     let mut running = Engine::start(&engine, &arguments.engine)?;
     if !running.wait_until_reachable(&engine, &arguments.engine, &stopped)? {
         return running.stop();
@@ -68,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         print_how_to_go_on(&engine, &arguments.engine);
         None
     };
-    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK) {
+    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(shell::LOOK) {
         running.check()?;
         if let Some(Window(child)) = &mut window {
             if let Some(status) = child.try_wait()? {
@@ -142,7 +138,7 @@ impl Engine {
             if status.code() != Some(NOT_REACHABLE) {
                 return Ok(true);
             }
-            match stopped.recv_timeout(LOOK) {
+            match stopped.recv_timeout(shell::LOOK) {
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(false),
             }
@@ -244,18 +240,6 @@ fn print_how_to_go_on(engine: &Path, arguments: &[String]) {
          \x20 {engine} leave{socket}                     leave it\n\
          Ctrl-C ends the engine.\n"
     );
-}
-
-/// Receives once somebody presses Ctrl-C or ends this program. From then on the default, dying at once, is off: the
-/// engine is to be stopped first.
-fn on_stop() -> Result<Receiver<()>> {
-    let (stop, stopped) = mpsc::channel();
-    ctrlc::set_handler(move || {
-        // Fails only when nobody waits any more.
-        let _ = stop.send(());
-    })
-    .context("Ctrl-C can't be caught")?;
-    Ok(stopped)
 }
 
 #[cfg(test)]

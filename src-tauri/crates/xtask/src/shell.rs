@@ -5,8 +5,13 @@ use std::ffi::OsStr;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+
+/// How often running children are looked at.
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
 /// The folder that holds the workspace.
 pub(crate) fn root() -> Result<PathBuf> {
@@ -40,6 +45,41 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
         .with_context(|| format!("{} can't be started", name(command)))?;
     ensure!(status.success(), "{} ended with {status}", name(command));
     Ok(())
+}
+
+/// As [`run`], for a program that takes down what it put up: on Ctrl-C, or when this program is told to end, it is
+/// sent SIGTERM and waited for.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_to_its_end(command: &mut Command) -> Result<()> {
+    let stopped = on_stop()?;
+    say(command);
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("{} can't be started", name(command)))?;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            ensure!(status.success(), "{} ended with {status}", name(command));
+            return Ok(());
+        }
+        if stopped.recv_timeout(LOOK).is_ok() {
+            // It may have ended a moment ago, or have heard of Ctrl-C by itself.
+            succeeds(Command::new("kill").args(["-TERM", &child.id().to_string()]));
+        }
+    }
+}
+
+/// Receives once somebody presses Ctrl-C or ends this program. From then on the default, dying at once, is off: the
+/// engine is to be stopped first.
+pub(crate) fn on_stop() -> Result<Receiver<()>> {
+    let (stop, stopped) = mpsc::channel();
+    ctrlc::set_handler(move || {
+        // Fails only when nobody waits any more.
+        let _ = stop.send(());
+    })
+    .context("Ctrl-C can't be caught")?;
+    Ok(stopped)
 }
 
 /// Runs the command quietly and returns its standard output; its errors are shown.
