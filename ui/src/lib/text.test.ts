@@ -1,0 +1,49 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { FAULT_CODES } from "../bindings/ipc";
+import en from "../lang/en.json";
+import { faultAdvice, names, t } from "./text";
+
+const catalogue: Record<string, string> = en;
+
+test("every fault has its sentence and its action", () => {
+  for (const code of FAULT_CODES) {
+    for (const part of ["message", "action"]) {
+      expect(catalogue[`fault.${code}.${part}`], `fault.${code}.${part}`).toMatch(/[.!?]$/);
+    }
+  }
+});
+
+test("no text is left over from a fault that no longer exists", () => {
+  const codes = new Set<string>(FAULT_CODES);
+  const unknown = Object.keys(catalogue).filter((key) => {
+    const code = /^fault\.(\w+)\.(message|action)$/.exec(key)?.[1];
+    return code !== undefined && !codes.has(code);
+  });
+  expect(unknown).toEqual([]);
+});
+
+test("every text that the source names by its full key exists", () => {
+  const files = readdirSync("src", { recursive: true, encoding: "utf8" }).filter(
+    (file) => /\.(svelte|ts)$/.test(file) && !file.endsWith(".test.ts"),
+  );
+  const missing: string[] = [];
+  for (const file of files) {
+    for (const [, key] of readFileSync(join("src", file), "utf8").matchAll(/\bt\("([^"]+)"/g)) {
+      if (key && !(key in catalogue) && !(`${key}.other` in catalogue)) missing.push(`${file}: ${key}`);
+    }
+  }
+  expect(missing).toEqual([]);
+});
+
+test("details fill a fault's sentence", () => {
+  const { message } = faultAdvice({ code: "port_taken", details: { port: "51820" } });
+  expect(message).toBe("UDP port 51820 is already in use.");
+});
+
+test("numbers take the right form and names become a list", () => {
+  expect(t("verdict.players", { count: 1 })).toBe("1 player");
+  expect(t("verdict.players", { count: 4 })).toBe("4 players");
+  expect(names(["Tom", "Zoë", "Ana"])).toBe("Tom, Zoë and Ana");
+});
