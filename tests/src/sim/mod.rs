@@ -1,0 +1,260 @@
+//! Whole parties in virtual time: members, control planes, links and applications in one process, on one thread.
+//!
+//! [`Sim`] owns a clock that jumps from one event to the next, so an hour of party life takes a fraction of a
+//! second. Everything random follows from one seed: the same seed gives the same [`Transcript`], line by line.
+//! Inside run the very `Member`, `Dataplane` and `Registry` that the programs run; only what an edge does
+//! (sockets, adapter, disk, multicast DNS) is played here.
+//!
+//! - [`net`]: links, addresses, who reaches whom.
+//! - [`machine`]: a computer with an engine, its disk, its adapter; crash and restart.
+//! - [`line`]: the WebSockets' stand-in: ordered, reliable, late; and the hooks of a control plane that lies.
+//! - [`plane`]: control planes, on a server or inside a founder's engine.
+//! - [`app`]: application packets, each accounted for.
+//! - [`play`]: what a scenario does and asks, in a player's words.
+//!
+//! Three things stop any scenario at once: an application packet in a wrong place, a machine that wants to be
+//! woken again and again without time passing, and a control frame longer than the protocol allows.
+
+#![allow(
+    clippy::panic,
+    reason = "a simulation is a test: what must not happen stops it"
+)]
+
+pub mod app;
+pub mod line;
+pub mod machine;
+mod net;
+pub mod plane;
+pub mod play;
+mod transcript;
+
+pub use app::{PacketId, Sent};
+pub use line::{Fate, LineId};
+pub use net::{Link, Place};
+pub use transcript::{Kind, Transcript};
+
+use lanrage_proto::MemberId;
+use line::{Line, Tamper};
+use machine::Machine;
+use net::{Chance, Links};
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// A machine of the simulation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Node(usize);
+
+/// A simulated world.
+pub struct Sim {
+    seed: u64,
+    base: Instant,
+    now: Duration,
+    chance: Chance,
+    queue: BTreeMap<(Duration, u64), Happening>,
+    scheduled: u64,
+    machines: Vec<Machine>,
+    links: Links,
+    lines: BTreeMap<LineId, Line>,
+    names: BTreeMap<MemberId, String>,
+    hosts: BTreeMap<String, Node>,
+    apps: app::Apps,
+    tamper: Tamper,
+    party_limit: Option<u8>,
+    /// The transcript, for choosing what it keeps and for reading.
+    pub transcript: Transcript,
+}
+
+/// Something that will happen.
+enum Happening {
+    /// A datagram reaches a machine.
+    Datagram {
+        to: Node,
+        at: SocketAddr,
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    /// Something reaches an end of a control connection.
+    Line(LineId, line::Arrival),
+    /// The adapter of the engine's `life` is as wished.
+    Adapter(Node, u32),
+    /// The embedded control plane of the engine's `life` is as wished.
+    Hosting(Node, u32),
+    /// A browsing engine hears who hosts nearby.
+    Found(Node, u32),
+    /// An application's next packet is due.
+    Chat(usize),
+}
+
+/// Steps without time passing after which something turns in a circle.
+const CIRCLE: u32 = 20_000;
+
+impl Sim {
+    /// An empty world.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            base: Instant::now(),
+            now: Duration::ZERO,
+            chance: Chance(ChaCha8Rng::seed_from_u64(seed)),
+            queue: BTreeMap::new(),
+            scheduled: 0,
+            machines: Vec::new(),
+            links: Links::new(),
+            lines: BTreeMap::new(),
+            names: BTreeMap::new(),
+            hosts: BTreeMap::new(),
+            apps: app::Apps::default(),
+            tamper: Tamper::default(),
+            party_limit: None,
+            transcript: Transcript::default(),
+        }
+    }
+
+    /// Virtual time since the world began.
+    pub fn elapsed(&self) -> Duration {
+        self.now
+    }
+
+    /// The instant that machines are told.
+    fn instant(&self) -> Instant {
+        self.base + self.now
+    }
+
+    fn since_base(&self, instant: Instant) -> Duration {
+        instant.saturating_duration_since(self.base)
+    }
+
+    /// Lets `time` pass.
+    #[track_caller]
+    pub fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.run(end, |_| false);
+        self.advance(end);
+    }
+
+    /// Lets time pass until `condition` holds and tells how long it took. It is looked at after each event; a
+    /// scenario in which it does not come to hold within `limit` fails.
+    #[track_caller]
+    pub fn run_until(&mut self, what: &str, limit: Duration, condition: impl Fn(&Sim) -> bool) -> Duration {
+        let start = self.now;
+        if !self.run(start + limit, &condition) {
+            panic!("not within {limit:?}: {what}\n{}", self.table());
+        }
+        self.now - start
+    }
+
+    /// Whether the condition came to hold.
+    fn run(&mut self, end: Duration, condition: impl Fn(&Sim) -> bool) -> bool {
+        let mut standstill = 0;
+        loop {
+            if condition(self) {
+                return true;
+            }
+            let before = self.now;
+            if !self.step(end) {
+                return false;
+            }
+            standstill = if self.now == before { standstill + 1 } else { 0 };
+            if standstill > CIRCLE {
+                let reasons: Vec<_> = self.machines.iter().filter_map(Machine::next_wake).collect();
+                panic!(
+                    "time stands still: {:?}",
+                    reasons.iter().map(|(_, why)| *why).collect::<Vec<_>>()
+                );
+            }
+        }
+    }
+
+    /// The next thing that happens, unless it lies behind `end`.
+    fn step(&mut self, end: Duration) -> bool {
+        let queued = self.queue.first_key_value().map(|((at, _), _)| *at);
+        let waking = self
+            .machines
+            .iter()
+            .filter_map(Machine::next_wake)
+            .map(|(at, _)| at)
+            .min();
+        let waking = waking.map(|at| self.since_base(at));
+        let Some(next) = queued.into_iter().chain(waking).min().filter(|next| *next <= end) else {
+            return false;
+        };
+        self.advance(next.max(self.now));
+        if queued.is_some_and(|at| at <= self.now) {
+            if let Some((_, happening)) = self.queue.pop_first() {
+                self.happen(happening);
+            }
+        } else {
+            self.wake_due();
+        }
+        true
+    }
+
+    fn advance(&mut self, to: Duration) {
+        if let Some(step) = to.checked_sub(self.now).filter(|step| !step.is_zero()) {
+            lanrage_core::wg::virtual_time::advance(step);
+            self.now = to;
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Datagram { to, at, from, bytes } => self.datagram_arrives(to, at, from, bytes),
+            Happening::Line(line, arrival) => self.line_arrival(line, arrival),
+            Happening::Adapter(node, life) => self.adapter_is_as_wished(node, life),
+            Happening::Hosting(node, life) => self.hosting_is_as_wished(node, life),
+            Happening::Found(node, life) => self.browse_answers(node, life),
+            Happening::Chat(chat) => self.chat_on(chat),
+        }
+    }
+
+    fn later(&mut self, delay: Duration, happening: Happening) {
+        self.at(self.now + delay, happening);
+    }
+
+    fn at(&mut self, at: Duration, happening: Happening) {
+        self.scheduled += 1;
+        self.queue.insert((at, self.scheduled), happening);
+    }
+
+    fn machine(&self, node: Node) -> &Machine {
+        &self.machines[node.0]
+    }
+
+    fn machine_mut(&mut self, node: Node) -> &mut Machine {
+        &mut self.machines[node.0]
+    }
+
+    /// A machine's name.
+    pub fn name(&self, node: Node) -> &str {
+        &self.machine(node).name
+    }
+
+    fn note(&mut self, kind: Kind, who: Node, what: std::fmt::Arguments<'_>) {
+        self.transcript
+            .line(kind, self.now, &self.machines[who.0].name, what);
+    }
+
+    /// 32 bytes that follow from the simulation's seed and a purpose.
+    fn derived(&self, purpose: &str) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key("LANrage tests: a simulation's randomness");
+        hasher.update(&self.seed.to_be_bytes());
+        hasher.update(purpose.as_bytes());
+        *hasher.finalize().as_bytes()
+    }
+}
+
+impl Drop for Sim {
+    /// A scenario that fails shows how it came to that.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!(
+                "seed {}; the transcript's end:\n{}",
+                self.seed,
+                self.transcript.tail(80)
+            );
+        }
+    }
+}
