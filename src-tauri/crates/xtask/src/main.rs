@@ -15,6 +15,8 @@ mod test;
 mod toolchain;
 mod ui;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// LANrage's build, run, test, lab and bench commands.
@@ -34,8 +36,18 @@ enum Verb {
     Bench(bench::Arguments),
 }
 
-fn main() -> anyhow::Result<()> {
-    match Arguments::parse().verb {
+fn main() -> ExitCode {
+    match run(Arguments::parse().verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: Verb) -> anyhow::Result<()> {
+    match verb {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Party(arguments) => party::run(&arguments),

@@ -12,7 +12,6 @@ const BUILD: &[&str] = &[
     "file",
     "libayatana-appindicator3-dev",
     "librsvg2-dev",
-    "libssl-dev",
     "libwebkit2gtk-4.1-dev",
     "libxdo-dev",
     "pkg-config",

@@ -111,11 +111,15 @@ pub(crate) fn succeeds(command: &mut Command) -> bool {
 
 /// Prints the command as one could type it.
 pub(crate) fn say(command: &Command) {
-    let words: Vec<String> = std::iter::once(command.get_program())
-        .chain(command.get_args())
+    let words: Vec<String> = command
+        .get_args()
         .map(|word| quote(&word.to_string_lossy()))
         .collect();
-    println!("$ {}", words.join(" "));
+    println!(
+        "$ {} {}",
+        quote(&command.get_program().to_string_lossy()),
+        words.join(" ")
+    );
 }
 
 /// Whether a program of this name lies in `$PATH`.
@@ -154,8 +158,17 @@ pub(crate) fn ask(question: &str) -> Result<()> {
     }
 }
 
+/// What a message calls a command: its program without the folder, and its first argument.
 fn name(command: &Command) -> String {
-    command.get_program().to_string_lossy().into_owned()
+    let program = Path::new(command.get_program());
+    let mut words = vec![
+        program
+            .file_name()
+            .unwrap_or(program.as_os_str())
+            .to_string_lossy(),
+    ];
+    words.extend(command.get_args().take(1).map(OsStr::to_string_lossy));
+    format!("`{}`", words.join(" "))
 }
 
 fn quote(word: &str) -> String {
