@@ -1,12 +1,9 @@
 //! What LANrage's simulations, labs and benchmarks share.
 //!
 //! - [`lab`] raises real engines in Linux network namespaces on one machine.
-//! - [`window`] steers the real window.
 //! - `sim` (feature `sim`) plays whole parties in virtual time, in one process.
 
 #[cfg(target_os = "linux")]
 pub mod lab;
 #[cfg(feature = "sim")]
 pub mod sim;
-#[cfg(target_os = "linux")]
-pub mod window;
