@@ -1,0 +1,211 @@
+//! The window under WebDriver: WebKitWebDriver starts it, and what a player sees and does goes through it.
+
+use std::env;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use lanrage_tests::lab::PATIENCE;
+use serde_json::json;
+use thirtyfour::prelude::*;
+
+/// From the window's start to its first screen, as a player would put up with it.
+const START: Duration = Duration::from_secs(2);
+/// How often the page is looked at.
+const EVERY: Duration = Duration::from_millis(50);
+/// WebKit's pictures may be this old.
+const PICTURE_LAG: Duration = Duration::from_millis(1200);
+
+/// How the desktop is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Theme {
+    Light,
+    Dark,
+}
+
+/// The open window. [`Window::close`] ends it; dropping kills what is left.
+pub(crate) struct Window {
+    page: WebDriver,
+    theme: Theme,
+    driver: Child,
+    program: PathBuf,
+}
+
+impl Window {
+    /// Opens the window on the engine behind `socket`, which need not be there.
+    pub(crate) async fn open(socket: &Path, theme: Theme) -> Result<Self> {
+        let program =
+            PathBuf::from(env::var_os("LANRAGE_WINDOW").context("LANRAGE_WINDOW names no program")?);
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let mut driver = Command::new("WebKitWebDriver");
+        driver
+            .arg(format!("--port={port}"))
+            .env("TAURI_WEBVIEW_AUTOMATION", "true")
+            .env("LANRAGE_SOCKET", socket)
+            .stdin(Stdio::null());
+        if theme == Theme::Dark {
+            driver.env("GTK_THEME", "Adwaita:dark");
+        }
+        let mut driver = driver.spawn().context("WebKitWebDriver can't be started")?;
+        match session(port, &program, &mut driver).await {
+            Ok(page) => Ok(Self {
+                page,
+                theme,
+                driver,
+                program,
+            }),
+            Err(error) => {
+                end(&mut driver);
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until the page shows `text`. Returns how long that took.
+    pub(crate) async fn shows(&self, text: &str, felt: Duration) -> Result<Duration> {
+        self.becomes(text, felt, |page| page.contains(text)).await
+    }
+
+    /// Waits until the page's text satisfies `holds`. Returns how long that took.
+    pub(crate) async fn becomes(
+        &self,
+        what: &str,
+        felt: Duration,
+        holds: impl Fn(&str) -> bool,
+    ) -> Result<Duration> {
+        let started = Instant::now();
+        loop {
+            let text = self.text().await?;
+            if holds(&text) {
+                return Ok(started.elapsed());
+            }
+            ensure!(
+                started.elapsed() < felt * PATIENCE,
+                "the window never came to {what:?}; it shows:\n{text}"
+            );
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    /// What the page says.
+    pub(crate) async fn text(&self) -> Result<String> {
+        Ok(self.page.find(By::Tag("body")).await?.text().await?)
+    }
+
+    /// The text of the row that starts with `name`.
+    pub(crate) async fn row(&self, name: &str) -> Result<String> {
+        for row in self.page.find_all(By::Tag("li")).await? {
+            let text = row.text().await?;
+            if text.starts_with(name) {
+                return Ok(text);
+            }
+        }
+        bail!("no row of {name} in:\n{}", self.text().await?)
+    }
+
+    /// Presses the button with this text or label.
+    pub(crate) async fn press(&self, name: &str) -> Result<()> {
+        let path = format!("//button[normalize-space()='{name}' or @aria-label='{name}']");
+        let button = self.page.find(By::XPath(path)).await;
+        button
+            .with_context(|| format!("no button {name:?}"))?
+            .click()
+            .await?;
+        Ok(())
+    }
+
+    /// Replaces what the field with this label holds by `text`.
+    pub(crate) async fn fill(&self, label: &str, text: &str) -> Result<()> {
+        let path = format!("//input[@id=//label[normalize-space()='{label}']/@for]");
+        let field = self.page.find(By::XPath(path)).await;
+        let field = field.with_context(|| format!("no field {label:?}"))?;
+        field.clear().await?;
+        field.send_keys(text).await?;
+        Ok(())
+    }
+
+    /// What a script of the page finds; for what only the page itself can tell.
+    pub(crate) async fn evaluate(&self, script: &str) -> Result<serde_json::Value> {
+        Ok(self.page.execute(script, vec![]).await?.json().clone())
+    }
+
+    /// Leaves a picture of the window in `target/window-pictures`.
+    pub(crate) async fn picture(&self, name: &str) -> Result<()> {
+        tokio::time::sleep(PICTURE_LAG).await;
+        let theme = format!("{:?}", self.theme).to_lowercase();
+        let folder = pictures()?;
+        fs::write(
+            folder.join(format!("{name}-{theme}.png")),
+            self.page.screenshot_as_png().await?,
+        )?;
+        Ok(())
+    }
+
+    /// Closes the window and waits until its process is gone: the next one must not take it for a running first.
+    pub(crate) async fn close(mut self) -> Result<()> {
+        self.page.clone().quit().await?;
+        let started = Instant::now();
+        while is_running(&self.program)? {
+            ensure!(started.elapsed() < START * PATIENCE, "the window does not end");
+            tokio::time::sleep(EVERY).await;
+        }
+        end(&mut self.driver);
+        Ok(())
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        end(&mut self.driver);
+    }
+}
+
+/// Waits for the driver and lets it open the window.
+async fn session(port: u16, program: &Path, driver: &mut Child) -> Result<WebDriver> {
+    let mut capabilities = Capabilities::new();
+    capabilities.set("webkitgtk:browserOptions", json!({ "binary": program }))?;
+    let url = format!("http://127.0.0.1:{port}");
+    let started = Instant::now();
+    loop {
+        if let Some(status) = driver.try_wait()? {
+            bail!("WebKitWebDriver ended: {status}");
+        }
+        match WebDriver::new(&url, capabilities.clone()).await {
+            Ok(page) => return Ok(page),
+            Err(error) if started.elapsed() > START * PATIENCE => {
+                return Err(error).context("no window");
+            }
+            Err(_) => tokio::time::sleep(EVERY).await,
+        }
+    }
+}
+
+fn end(child: &mut Child) {
+    // Fails only for a child that has ended, which is what is wanted.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Whether a process of this program is left.
+fn is_running(program: &Path) -> Result<bool> {
+    let program = program.canonicalize()?;
+    let processes = fs::read_dir("/proc")?.flatten();
+    Ok(processes
+        .filter_map(|process| fs::read_link(process.path().join("exe")).ok())
+        .any(|exe| exe == program))
+}
+
+/// `target/window-pictures`, beside this test's own profile directory.
+fn pictures() -> Result<PathBuf> {
+    let own = env::current_exe()?;
+    let target = own
+        .ancestors()
+        .nth(3)
+        .context("this test lies in no target directory")?;
+    let folder = target.join("window-pictures");
+    fs::create_dir_all(&folder)?;
+    Ok(folder)
+}

@@ -1,0 +1,8 @@
+//! The real window in front of real engines: `cargo xtask test --only window`, which gives it a display, a bus
+//! and a network of its own. Pictures of every screen, light and dark, are left in `target/window-pictures`.
+#![cfg(target_os = "linux")]
+
+mod browser;
+mod clipboard;
+mod engine_states;
+mod party;
