@@ -5,4 +5,5 @@
 mod browser;
 mod clipboard;
 mod engine_states;
+mod gallery;
 mod party;

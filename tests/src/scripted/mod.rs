@@ -1,0 +1,168 @@
+//! A scripted engine: it speaks the real IPC, moves no packet and needs no rights. With it the window can be
+//! seen and tested in any state, on any system.
+//!
+//! [`Scripted::show`] sets a state; the verbs play one: `create` and `join` take their steps, friends drop in,
+//! pings wander, `leave` ends it.
+
+mod play;
+pub mod scenes;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use futures_util::{SinkExt, StreamExt};
+use lanrage_platform::ipc::{Listener, Stream};
+use lanrage_proto::ipc::{Answer, Call, Event, Frame, Message, Reply, Status, VERSION};
+use lanrage_proto::{Fault, FaultCode, limits};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+type Frames = Framed<Stream, LengthDelimitedCodec>;
+
+/// A running scripted engine. It ends when dropped.
+#[derive(Debug)]
+pub struct Scripted {
+    engine: Arc<Engine>,
+    door: JoinHandle<()>,
+}
+
+impl Scripted {
+    /// Listens on `socket` and shows [`scenes::idle`]. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the socket can't be had.
+    pub fn start(socket: &Path) -> Result<Self> {
+        let listener = Listener::bind(socket).with_context(|| format!("no socket {}", socket.display()))?;
+        let engine = Arc::new(Engine {
+            status: watch::Sender::new(scenes::idle()),
+            refusal: Mutex::default(),
+            playing: Mutex::default(),
+        });
+        let door = tokio::spawn(accept(listener, Arc::clone(&engine)));
+        Ok(Self { engine, door })
+    }
+
+    /// Shows this state to everyone who watches, and refuses nothing.
+    pub fn show(&self, status: Status) {
+        self.engine.stop_playing();
+        *self.engine.refusal.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.engine.status.send_replace(status);
+    }
+
+    /// Refuses every call from now on.
+    pub fn refuse(&self, fault: Fault) {
+        *self.engine.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        self.engine.stop_playing();
+        self.door.abort();
+    }
+}
+
+#[derive(Debug)]
+struct Engine {
+    status: watch::Sender<Status>,
+    refusal: Mutex<Option<Fault>>,
+    playing: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Engine {
+    fn stop_playing(&self) {
+        if let Some(play) = self.playing.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            play.abort();
+        }
+    }
+
+    fn play(&self, play: impl Future<Output = ()> + Send + 'static) {
+        self.stop_playing();
+        *self.playing.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokio::spawn(play));
+    }
+
+    fn refusal(&self, frame: &Frame) -> Option<Fault> {
+        if frame.ipc != VERSION {
+            let fault = Fault::new(FaultCode::EngineVersion);
+            return Some(fault.with("theirs", frame.ipc).with("ours", VERSION));
+        }
+        self.refusal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// Takes callers for as long as the engine lives; the connections end with it.
+async fn accept(listener: Listener, engine: Arc<Engine>) {
+    let mut callers = tokio::task::JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let Ok((stream, _)) = accepted else { return };
+                let codec = LengthDelimitedCodec::builder().max_frame_length(limits::IPC_FRAME).new_codec();
+                let engine = Arc::clone(&engine);
+                // A caller that goes away or sends nonsense ends its own connection only.
+                callers.spawn(async move { drop(serve(Framed::new(stream, codec), &engine).await) });
+            }
+            Some(_) = callers.join_next() => {}
+        }
+    }
+}
+
+async fn serve(mut frames: Frames, engine: &Arc<Engine>) -> Result<()> {
+    while let Some(bytes) = frames.next().await {
+        let frame: Frame = serde_json::from_slice(&bytes?)?;
+        let id = frame.id;
+        if let Some(fault) = engine.refusal(&frame) {
+            say(
+                &mut frames,
+                Message::Answer(Answer {
+                    id,
+                    result: Err(fault),
+                }),
+            )
+            .await?;
+            continue;
+        }
+        let result = match frame.call {
+            Call::Watch => {
+                say(
+                    &mut frames,
+                    Message::Answer(Answer {
+                        id,
+                        result: Ok(Reply::Done),
+                    }),
+                )
+                .await?;
+                return watch(frames, engine).await;
+            }
+            Call::Status => Ok(Reply::Status(engine.status.borrow().clone())),
+            Call::Create { party, player } => play::create(engine, &party, player).await,
+            Call::Join { text, player } => play::join(engine, &text, player).await,
+            Call::Leave => play::leave(engine).await,
+        };
+        say(&mut frames, Message::Answer(Answer { id, result })).await?;
+    }
+    Ok(())
+}
+
+async fn watch(mut frames: Frames, engine: &Engine) -> Result<()> {
+    let mut changes = engine.status.subscribe();
+    loop {
+        let status = changes.borrow_and_update().clone();
+        say(&mut frames, Message::Event(Event { status })).await?;
+        tokio::select! {
+            changed = changes.changed() => changed?,
+            // A caller that is gone is noticed at once; one that talks on is not for this engine.
+            _ = frames.next() => return Ok(()),
+        }
+    }
+}
+
+async fn say(frames: &mut Frames, message: Message) -> Result<()> {
+    frames.send(serde_json::to_vec(&message)?.as_slice()).await?;
+    Ok(())
+}

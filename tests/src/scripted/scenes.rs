@@ -1,0 +1,198 @@
+//! States that a window may have to show.
+
+use lanrage_proto::ipc::{
+    ControlMode, ControlState, ControlStatus, EngineState, EngineStatus, MemberStatus, NatStatus, NatType,
+    PartyState, PartyStatus, PathKind, PeerState, Status,
+};
+use lanrage_proto::{Fault, FaultCode};
+
+/// The party ID in every scene.
+pub const ID: &str = "K7QF-9M2X-RT4B-W8HD-5NC7";
+
+/// Every scene by name.
+#[must_use]
+pub fn all() -> Vec<(&'static str, Status)> {
+    vec![
+        ("idle", idle()),
+        ("no-rights", with(idle(), FaultCode::NoRights)),
+        ("creating", creating()),
+        ("joining", joining()),
+        ("alone", in_party(vec![me(1, "Anna", true)])),
+        ("direct", direct()),
+        ("mixed", mixed()),
+        ("control-away", control_away()),
+        ("liar", liar()),
+        ("another-user", another_user()),
+    ]
+}
+
+/// No party, all well.
+#[must_use]
+pub fn idle() -> Status {
+    Status {
+        engine: EngineStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: EngineState::Ready,
+            player: "Anna".to_owned(),
+            control: ControlStatus {
+                mode: ControlMode::Local,
+                state: ControlState::Idle,
+            },
+        },
+        nat: NatStatus {
+            kind: NatType::Unknown,
+            mapped: None,
+        },
+        party: None,
+        conditions: Vec::new(),
+    }
+}
+
+/// On the way to an own party.
+#[must_use]
+pub fn creating() -> Status {
+    entering(PartyState::Creating, "Friday night", ControlState::Connecting)
+}
+
+/// On the way into a friend's party.
+#[must_use]
+pub fn joining() -> Status {
+    entering(PartyState::Joining, "", ControlState::Connecting)
+}
+
+/// Four players, all well.
+#[must_use]
+pub fn direct() -> Status {
+    in_party(vec![
+        me(1, "Anna", true),
+        peer(2, "Tom", PathKind::Direct, 38.0),
+        peer(3, "Zoë", PathKind::Direct, 21.4),
+        peer(4, "Ben", PathKind::Lan, 0.4),
+    ])
+}
+
+/// One member of each kind.
+#[must_use]
+pub fn mixed() -> Status {
+    let mut host = peer(1, "Anna", PathKind::Direct, 12.3);
+    host.host = true;
+    let mut weak = peer(
+        5,
+        "Maximilian the Unreasonably Long-Named",
+        PathKind::Direct,
+        141.0,
+    );
+    weak.state = PeerState::Degraded;
+    weak.loss = Some(0.08);
+    weak.jitter_ms = Some(44.0);
+    in_party(vec![
+        host,
+        me(2, "Tom", false),
+        peer(3, "Kim", PathKind::Relayed, 38.2),
+        unreached(4, "Zoë", PeerState::Connecting),
+        weak,
+        unreached(6, "Ben", PeerState::Lost),
+        unreached(7, "", PeerState::Failed),
+        unreached(8, "Ola", PeerState::Disconnected),
+    ])
+}
+
+fn control_away() -> Status {
+    let mut status = with(direct(), FaultCode::ControlAway);
+    status.engine.control = ControlStatus {
+        mode: ControlMode::Remote,
+        state: ControlState::Away,
+    };
+    if let Some(party) = &mut status.party {
+        party.state = PartyState::Rejoining;
+    }
+    status
+}
+
+fn liar() -> Status {
+    let mut status = direct();
+    status.conditions = vec![
+        Fault::new(FaultCode::KeyChanged).with("member", "Tom"),
+        Fault::new(FaultCode::LeaseClash).with("member", "Zoë"),
+    ];
+    status.engine.state = EngineState::Degraded;
+    status
+}
+
+fn another_user() -> Status {
+    let mut status = direct();
+    if let Some(party) = &mut status.party {
+        party.id = None;
+        party.invite = None;
+    }
+    status
+}
+
+/// An active party of these members.
+#[must_use]
+pub fn in_party(members: Vec<MemberStatus>) -> Status {
+    let mut status = entering(PartyState::Active, "Friday night", ControlState::Connected);
+    if let Some(party) = &mut status.party {
+        party.members = members;
+    }
+    status
+}
+
+/// The own row.
+#[must_use]
+pub fn me(slot: u8, name: &str, host: bool) -> MemberStatus {
+    MemberStatus {
+        is_self: true,
+        host,
+        state: PeerState::Connected,
+        ..unreached(slot, name, PeerState::Connected)
+    }
+}
+
+/// A peer that is up.
+#[must_use]
+pub fn peer(slot: u8, name: &str, path: PathKind, rtt_ms: f64) -> MemberStatus {
+    MemberStatus {
+        path: Some(path),
+        rtt_ms: Some(rtt_ms),
+        jitter_ms: Some(rtt_ms / 20.0),
+        loss: Some(0.0),
+        ..unreached(slot, name, PeerState::Connected)
+    }
+}
+
+/// A peer to whom there is no way.
+#[must_use]
+pub fn unreached(slot: u8, name: &str, state: PeerState) -> MemberStatus {
+    MemberStatus {
+        name: name.to_owned(),
+        address: format!("10.66.0.{slot}"),
+        is_self: false,
+        host: false,
+        state,
+        path: None,
+        rtt_ms: None,
+        jitter_ms: None,
+        loss: None,
+        nat: NatType::Unknown,
+    }
+}
+
+fn entering(state: PartyState, name: &str, control: ControlState) -> Status {
+    let mut status = idle();
+    status.engine.control.state = control;
+    status.party = Some(PartyStatus {
+        name: name.to_owned(),
+        id: Some(ID.to_owned()),
+        invite: Some(format!("lanrage://join/{ID}")),
+        state,
+        version: 1,
+        members: Vec::new(),
+    });
+    status
+}
+
+fn with(mut status: Status, code: FaultCode) -> Status {
+    status.conditions.push(code.into());
+    status
+}
