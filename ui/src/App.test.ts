@@ -110,6 +110,17 @@ test("a refusal is an alert with its action and can be dismissed; a cancel is no
   expect(screen.queryByRole("alert")).toBeNull();
 });
 
+test("what was typed comes back after a refusal, to be corrected", async () => {
+  shell({ join: refusing({ code: "party_id_invalid", details: { reason: "a symbol is wrong" } }) });
+  const session = show(here());
+  session.player = "Tom";
+  await tick();
+  await fireEvent.input(field("Party ID or invite"), { target: { value: "K7QF-9M2X" } });
+  await fireEvent.click(button("Join"));
+  expect((await screen.findByRole("alert")).textContent).toContain("a symbol is wrong");
+  expect(field("Party ID or invite").value).toBe("K7QF-9M2X");
+});
+
 test("a shell that fails in an unknown way is a fault as well", async () => {
   shell({ join: () => Promise.reject("boom") });
   const session = show(here());

@@ -22,6 +22,9 @@ export class Session {
   refusal = $state.raw<Advice | null>(null);
   player = $state(localStorage.getItem(PLAYER) ?? "");
   copied = $state(false);
+  /** What was typed and not yet used: a refusal or a cancel gives it back to be corrected. */
+  typedParty = $state<string | null>(null);
+  typedInvite = $state("");
 
   status: Status | null = $derived(this.view.kind === "here" ? this.view.status : null);
   party: Party | null = $derived(this.status?.party ?? null);
@@ -40,22 +43,22 @@ export class Session {
     if (this.player === "") this.player = welcome.suggestedName;
   }
 
-  create(party: string): Promise<void> {
+  async create(party: string): Promise<void> {
     this.#remember();
-    return this.#run("create", () => commands.create(party, this.player.trim()));
+    if (await this.#run("create", () => commands.create(party, this.player.trim()))) this.typedParty = null;
   }
 
-  join(text: string): Promise<void> {
+  async join(text: string): Promise<void> {
     this.#remember();
-    return this.#run("join", () => commands.join(text, this.player.trim()));
+    if (await this.#run("join", () => commands.join(text, this.player.trim()))) this.typedInvite = "";
   }
 
-  leave(): Promise<void> {
-    return this.#run("leave", commands.leave);
+  async leave(): Promise<void> {
+    await this.#run("leave", commands.leave);
   }
 
-  cancel(): Promise<void> {
-    return this.#run("cancel", commands.cancel);
+  async cancel(): Promise<void> {
+    await this.#run("cancel", commands.cancel);
   }
 
   /** Puts what friends need on the clipboard and says so for a moment. */
@@ -78,12 +81,14 @@ export class Session {
     localStorage.setItem(PLAYER, this.player.trim());
   }
 
-  async #run(doing: Doing, command: () => Promise<Answer>): Promise<void> {
+  /** Whether the engine did it. */
+  async #run(doing: Doing, command: () => Promise<Answer>): Promise<boolean> {
     this.refusal = null;
     this.doing = doing;
     const fault = await command();
     // A create that was cancelled ends after the cancel began: only the newest command may clear the field.
     if (this.doing === doing) this.doing = null;
     if (fault && fault.code !== "cancelled") this.refusal = faultAdvice(fault);
+    return fault === null;
   }
 }
