@@ -64,6 +64,11 @@ impl Window {
         }
     }
 
+    /// The program that is under test.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// Waits until the page shows `text`. Returns how long that took.
     pub(crate) async fn shows(&self, text: &str, felt: Duration) -> Result<Duration> {
         self.becomes(text, felt, |page| page.contains(text)).await

@@ -1,9 +1,10 @@
 //! The window without an engine, and as one comes and goes.
 
 use std::net::TcpListener;
+use std::process::Command;
 
 use anyhow::{Result, ensure};
-use lanrage_tests::lab::{Engine, EngineOptions, Lab, felt};
+use lanrage_tests::lab::{Engine, EngineOptions, Lab, PATIENCE, felt};
 
 use crate::browser::{Theme, Window};
 
@@ -69,5 +70,27 @@ async fn an_engine_that_starts_under_the_open_window_is_found_and_its_end_is_see
         .await?;
     engine.start_again()?;
     window.shows("Create a party", felt::START).await?;
+    window.close().await
+}
+
+#[tokio::test]
+async fn a_second_start_leaves_it_to_the_first() -> Result<()> {
+    let place = tempfile::tempdir()?;
+    let socket = place.path().join("engine.sock");
+    let window = Window::open(&socket, Theme::Light).await?;
+    window
+        .shows("The LANrage engine is not running.", felt::START)
+        .await?;
+    let limit = (felt::START * PATIENCE).as_secs().to_string();
+    let second = Command::new("timeout")
+        .arg(limit)
+        .arg(window.program())
+        .arg("--socket")
+        .arg(&socket)
+        .status()?;
+    ensure!(second.success(), "the second start ended with {second}");
+    window
+        .shows("The LANrage engine is not running.", felt::START)
+        .await?;
     window.close().await
 }
