@@ -4,14 +4,24 @@
 //! that `Member` hands out and never decides. Both take time, randomness and bytes as arguments; what they want
 //! done comes out as values that an edge carries out: the engine with real sockets, the simulation in virtual time.
 
+mod conditions;
+mod connection;
+mod control;
+mod coordinator;
 pub mod dataplane;
+mod desk;
 pub mod io;
 pub mod keys;
 pub mod lan;
 pub mod latency;
+pub mod member;
+mod pace;
+mod party;
 pub mod path;
 pub mod probe;
 pub mod records;
+mod roster;
+mod seek;
 pub mod table;
 pub mod wg;
 

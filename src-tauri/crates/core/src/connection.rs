@@ -1,0 +1,635 @@
+//! The connection to one peer: what is known of it, its path agent, its tunnel and how all that is.
+
+use crate::coordinator::Agent;
+use crate::io::{Event, Output};
+use crate::keys::{MemberKeys, PairKeys, PartyKeys};
+use crate::latency::Latency;
+use crate::path::Path;
+use crate::probe::{self, Message, ReplayWindow};
+use crate::records::{Candidate, Record};
+use crate::table::TablePeer;
+use lanrage_proto::control::Sealed;
+use lanrage_proto::ids::Epoch;
+use lanrage_proto::ipc::{PathKind, PeerState};
+use lanrage_proto::{MemberId, Seq, Slot};
+use rand_chacha::ChaCha20Rng;
+use rand_core::RngCore;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// Never up within this: failed, though still tried.
+const FAILED_AFTER: Duration = Duration::from_secs(15);
+/// Silent for this long: degraded.
+const SILENT: Duration = Duration::from_secs(3);
+/// Silent for this long: lost.
+const LOST_AFTER: Duration = Duration::from_secs(10);
+/// Share of probes lost from which games suffer.
+const BAD_LOSS: f32 = 0.05;
+/// Mean deviation of the round-trip time from which games suffer.
+const BAD_JITTER: Duration = Duration::from_millis(30);
+/// Round-trip time from which games suffer.
+const BAD_RTT: Duration = Duration::from_millis(250);
+/// The initiator asks for handshakes at these times after a path or session is new. WireGuard alone would repeat
+/// only after 5 s.
+const HANDSHAKES: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_millis(1000),
+];
+/// After those, and when the other side asks, at most this often.
+const HANDSHAKE_AGAIN: Duration = Duration::from_millis(250);
+/// Without a session in spite of all that: once more this often.
+const HANDSHAKE_SLOW: Duration = Duration::from_secs(2);
+/// A lost or failed peer is tried anew after this long, doubled each time …
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// … up to this.
+const SLOWEST_RETRY: Duration = Duration::from_secs(30);
+/// A different view of the party is named only when it lasts.
+const VIEW_DIFFERS: Duration = Duration::from_secs(10);
+
+/// What a peer needs of its member to act: keys, counters, randomness and a place for outputs.
+pub(crate) struct Context<'a> {
+    pub(crate) party: &'a PartyKeys,
+    pub(crate) me: &'a MemberKeys,
+    /// The number of this engine's run.
+    pub(crate) session: u64,
+    /// Hash of the signed records this member holds; 0 when it can't tell.
+    pub(crate) view: u64,
+    pub(crate) seq: &'a mut Seq,
+    pub(crate) rng: &'a mut ChaCha20Rng,
+    pub(crate) network: &'a crate::io::Network,
+    pub(crate) range: lanrage_proto::PartyRange,
+    pub(crate) out: &'a mut VecDeque<Output>,
+}
+
+impl Context<'_> {
+    /// Where a peer says it can be reached, without what can't be or must not be dialled.
+    fn usable(&self, candidates: &[Candidate]) -> Vec<(Path, PathKind)> {
+        candidates
+            .iter()
+            .map(|candidate| candidate.at)
+            .filter(|at| self.may_send_to(*at))
+            .map(|at| (Path::primary(at), self.kind_of(at.ip())))
+            .collect()
+    }
+
+    fn may_send_to(&self, at: SocketAddr) -> bool {
+        let ip = at.ip().to_canonical();
+        at.port() >= 1024
+            && lanrage_proto::server_url::is_reachable_unicast(ip, self.range)
+            && !(at.port() == self.network.port && self.network.addresses.iter().any(|(own, _)| *own == ip))
+            && self
+                .network
+                .addresses
+                .iter()
+                .any(|(own, _)| own.is_ipv4() == ip.is_ipv4())
+    }
+
+    /// Within one of this computer's networks, or across a router.
+    fn kind_of(&self, ip: IpAddr) -> PathKind {
+        let near = self
+            .network
+            .addresses
+            .iter()
+            .any(|(own, prefix)| same_network(*own, ip, *prefix));
+        if near { PathKind::Lan } else { PathKind::Direct }
+    }
+}
+
+fn same_network(a: IpAddr, b: IpAddr, prefix: u8) -> bool {
+    let differ = |a: u128, b: u128, width: u32| {
+        let host = width.saturating_sub(u32::from(prefix));
+        // A prefix of zero would make everything near.
+        prefix == 0 || (a ^ b) >> host != 0
+    };
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => !differ(u32::from(a).into(), u32::from(b).into(), 32),
+        (IpAddr::V6(a), IpAddr::V6(b)) => !differ(a.into(), b.into(), 128),
+        _ => false,
+    }
+}
+
+/// How the connection is.
+#[derive(Debug, Clone, PartialEq)]
+enum State {
+    Connecting { since: Instant },
+    Connected,
+    Degraded { reason: &'static str },
+    Failed(Retry),
+    Lost(Retry),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Retry {
+    at: Instant,
+    pause: Duration,
+}
+
+impl Retry {
+    fn first(now: Instant) -> Self {
+        Self {
+            at: now,
+            pause: FIRST_RETRY,
+        }
+    }
+
+    /// Whether it is time; sets the next time.
+    fn is_due(&mut self, now: Instant) -> bool {
+        if now < self.at {
+            return false;
+        }
+        self.at = now + self.pause;
+        self.pause = (self.pause * 2).min(SLOWEST_RETRY);
+        true
+    }
+}
+
+impl State {
+    fn name(&self) -> &'static str {
+        match self {
+            State::Connecting { .. } => "connecting",
+            State::Connected => "connected",
+            State::Degraded { .. } => "degraded",
+            State::Failed(_) => "failed",
+            State::Lost(_) => "lost",
+        }
+    }
+}
+
+/// What a peer wants done beyond what it can do itself.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wants {
+    /// Pass our addresses to it by the control plane.
+    pub(crate) call: bool,
+    /// Something shown changed.
+    pub(crate) view: bool,
+}
+
+/// A peer whose record is here.
+pub(crate) struct Peer {
+    pub(crate) member: MemberId,
+    pub(crate) record: Record,
+    pub(crate) sealed: Sealed,
+    pub(crate) hash: [u8; 32],
+    pair: PairKeys,
+    /// The number of the peer's run; newer ones come by probe or call before the record does.
+    session: u64,
+    state: State,
+    agent: Agent,
+    latency: Latency,
+    replay: ReplayWindow,
+    tunnel: Tunnel,
+    /// Counts the probes to this peer. It starts where the member's own count stands and gives it back in
+    /// [`Peer::retire`], so that no number is used twice under the pair's keys.
+    probes: Seq,
+    last_call: Seq,
+    last_heard: Option<Instant>,
+    differs_since: Option<Instant>,
+    called: bool,
+}
+
+struct Tunnel {
+    initiates: bool,
+    established: bool,
+    generation: u32,
+    /// Handshakes of the current series asked for, and when the next is due.
+    asked: usize,
+    started: Instant,
+    last: Option<Instant>,
+}
+
+impl Tunnel {
+    fn restart(&mut self, now: Instant) {
+        self.asked = 0;
+        self.started = now;
+    }
+
+    fn next_push(&self) -> Option<Instant> {
+        if !self.initiates || self.established {
+            return None;
+        }
+        Some(match HANDSHAKES.get(self.asked) {
+            Some(after) => self.started + *after,
+            None => self.last.unwrap_or(self.started) + HANDSHAKE_SLOW,
+        })
+    }
+
+    fn push(&mut self, now: Instant) {
+        self.asked += 1;
+        self.generation += 1;
+        self.last = Some(now);
+    }
+}
+
+impl Peer {
+    /// A peer whose first record was checked. `None` when no shared key can be made with it.
+    pub(crate) fn new(
+        now: Instant,
+        member: MemberId,
+        sealed: Sealed,
+        hash: [u8; 32],
+        record: Record,
+        cx: &mut Context<'_>,
+    ) -> Option<Self> {
+        let pair = PairKeys::derive(
+            cx.party,
+            cx.me,
+            &member,
+            &record.seal,
+            &record.wg,
+            Epoch::default(),
+        )?;
+        let mut peer = Self {
+            member,
+            sealed,
+            hash,
+            session: record.session,
+            pair,
+            state: State::Connecting { since: now },
+            agent: Agent::default(),
+            latency: Latency::default(),
+            replay: ReplayWindow::default(),
+            tunnel: Tunnel {
+                initiates: cx.me.id() < member,
+                established: false,
+                generation: 0,
+                asked: 0,
+                started: now,
+                last: None,
+            },
+            probes: *cx.seq,
+            last_call: Seq::default(),
+            last_heard: None,
+            differs_since: None,
+            called: false,
+            record,
+        };
+        peer.agent.told(now, cx.usable(&peer.record.candidates));
+        Some(peer)
+    }
+
+    pub(crate) fn slot(&self) -> Slot {
+        self.record.slot
+    }
+
+    pub(crate) fn pair(&self) -> &PairKeys {
+        &self.pair
+    }
+
+    /// The index by which this peer's probes to this run are known.
+    pub(crate) fn index(&self, own_session: u64) -> [u8; 8] {
+        self.pair.probe_index(own_session, false)
+    }
+
+    /// Whether packets flow, as far as this side can tell.
+    pub(crate) fn is_alive(&self, now: Instant) -> bool {
+        self.tunnel.established
+            && self
+                .last_heard
+                .is_some_and(|at| now.saturating_duration_since(at) < LOST_AFTER)
+    }
+
+    /// A newer record of the same member with the same keys.
+    pub(crate) fn learn(
+        &mut self,
+        now: Instant,
+        sealed: Sealed,
+        hash: [u8; 32],
+        record: Record,
+        cx: &mut Context<'_>,
+    ) {
+        let moved = record.candidates != self.record.candidates;
+        let session = record.session;
+        self.sealed = sealed;
+        self.hash = hash;
+        self.record = record;
+        self.agent.told(now, cx.usable(&self.record.candidates));
+        self.renew(now, session);
+        if moved && !self.is_up() {
+            self.agent.restart(now);
+        }
+    }
+
+    /// The network of this computer changed: nothing measured holds.
+    pub(crate) fn network_changed(&mut self, now: Instant, cx: &mut Context<'_>) {
+        self.agent.told(now, cx.usable(&self.record.candidates));
+        self.agent.doubt(now);
+    }
+
+    /// The peer's engine runs anew: its tunnel is made anew as well.
+    fn renew(&mut self, now: Instant, session: u64) {
+        if self.session != session {
+            self.session = session;
+            self.tunnel.established = false;
+            self.tunnel.restart(now);
+            self.agent.restart(now);
+        }
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(self.state, State::Connected | State::Degraded { .. })
+    }
+
+    /// The peer asked to be reached at these addresses. `false` when this was said before.
+    pub(crate) fn call(
+        &mut self,
+        now: Instant,
+        seq: Seq,
+        session: u64,
+        candidates: &[Candidate],
+        cx: &mut Context<'_>,
+    ) -> bool {
+        if seq <= self.last_call {
+            return false;
+        }
+        self.last_call = seq;
+        // Said before the record that is here already: true once, no longer of use.
+        if seq > self.sealed.seq {
+            self.agent.told(now, cx.usable(candidates));
+            self.renew(now, session);
+            if !self.is_up() {
+                self.agent.restart(now);
+            }
+        }
+        true
+    }
+
+    /// A datagram under this peer's index. Says what it carried for the party.
+    pub(crate) fn datagram(
+        &mut self,
+        now: Instant,
+        path: Path,
+        bytes: &[u8],
+        cx: &mut Context<'_>,
+    ) -> Option<Sealed> {
+        let (seq, message) = probe::decode(&self.pair, bytes).ok()?;
+        if !self.replay.accept(seq) {
+            return None;
+        }
+        match message {
+            Message::Ping {
+                id,
+                session,
+                view,
+                wants_handshake,
+            } => {
+                self.renew(now, session);
+                self.heard(now);
+                if cx.may_send_to(path.remote) {
+                    self.agent.heard(now, path, cx.kind_of(path.remote.ip()));
+                }
+                self.compare(now, view, cx.view);
+                let pong = Message::Pong {
+                    id,
+                    session: cx.session,
+                    view: cx.view,
+                    seen: path.remote,
+                };
+                self.transmit(path, &pong, cx);
+                if wants_handshake {
+                    self.handshake_wanted(now);
+                }
+                None
+            }
+            Message::Pong {
+                id, session, view, ..
+            } => {
+                self.renew(now, session);
+                self.heard(now);
+                self.compare(now, view, cx.view);
+                let answered = self.agent.pong(now, id, path)?;
+                if answered.on_chosen {
+                    self.latency.received(now, id);
+                }
+                None
+            }
+            Message::Word(sealed) => Some(sealed),
+        }
+    }
+
+    fn compare(&mut self, now: Instant, theirs: u64, ours: u64) {
+        if theirs == 0 || ours == 0 || theirs == ours {
+            self.differs_since = None;
+        } else {
+            self.differs_since.get_or_insert(now);
+        }
+    }
+
+    /// Whether the peer has been shown another party than this member for a while.
+    pub(crate) fn sees_otherwise(&self, now: Instant) -> bool {
+        self.differs_since
+            .is_some_and(|since| now.saturating_duration_since(since) >= VIEW_DIFFERS)
+    }
+
+    /// Something authentic came from the peer.
+    pub(crate) fn heard(&mut self, now: Instant) {
+        self.last_heard = Some(now);
+    }
+
+    pub(crate) fn established(&mut self, now: Instant) {
+        self.tunnel.established = true;
+        self.heard(now);
+    }
+
+    pub(crate) fn expired(&mut self, now: Instant) {
+        self.tunnel.established = false;
+        self.tunnel.restart(now);
+    }
+
+    /// Packets wait on the other side, or here, for a session.
+    pub(crate) fn handshake_wanted(&mut self, now: Instant) {
+        let recent = self
+            .tunnel
+            .last
+            .is_some_and(|at| now.saturating_duration_since(at) < HANDSHAKE_AGAIN);
+        if self.tunnel.initiates && self.agent.chosen().is_some() && !recent {
+            self.tunnel.push(now);
+        }
+    }
+
+    /// The data plane has packets for the peer and no session; the peer is the one to begin.
+    pub(crate) fn ask_for_handshake(&mut self, now: Instant, cx: &mut Context<'_>) {
+        self.tunnel.established = false;
+        if let Some(path) = self.agent.chosen() {
+            self.ping(now, path, cx);
+        }
+    }
+
+    /// Sends a signed word by the path in use.
+    pub(crate) fn say(&mut self, word: &Sealed, cx: &mut Context<'_>) {
+        if let Some(path) = self.agent.chosen() {
+            self.transmit(path, &Message::Word(word.clone()), cx);
+        }
+    }
+
+    fn ping(&mut self, now: Instant, path: Path, cx: &mut Context<'_>) {
+        let mut id = [0; 12];
+        cx.rng.fill_bytes(&mut id);
+        let message = Message::Ping {
+            id,
+            session: cx.session,
+            view: cx.view,
+            wants_handshake: !self.tunnel.initiates && !self.tunnel.established,
+        };
+        if self.agent.chosen() == Some(path) {
+            self.latency.sent(now, id);
+        }
+        self.agent.sent(now, id, path);
+        self.transmit(path, &message, cx);
+    }
+
+    fn transmit(&mut self, path: Path, message: &Message, cx: &mut Context<'_>) {
+        self.probes = self.probes.next();
+        let index = self.pair.probe_index(self.session, true);
+        cx.out.push_back(Output::Transmit(
+            path,
+            probe::encode(&self.pair, index, self.probes, message),
+        ));
+    }
+
+    /// Ends the peer: probes, paths and session go with it.
+    pub(crate) fn retire(self, seq: &mut Seq) {
+        *seq = (*seq).max(self.probes);
+    }
+
+    /// Everything that time alone brings about.
+    pub(crate) fn wake(&mut self, now: Instant, cx: &mut Context<'_>) -> Wants {
+        let mut wants = Wants::default();
+        if let Some(path) = self.agent.choose(now) {
+            wants.view = true;
+            cx.out.push_back(Output::Event(Event::Path {
+                slot: self.slot(),
+                path,
+            }));
+            self.latency = Latency::default();
+            if path.is_some() {
+                // A new path is proven to WireGuard by a handshake on it.
+                self.tunnel.restart(now);
+                if self.tunnel.initiates && self.tunnel.established {
+                    self.tunnel.push(now);
+                }
+            }
+        }
+        for path in self.agent.due(now) {
+            self.ping(now, path, cx);
+        }
+        self.latency.expire(now);
+        if self.agent.chosen().is_some()
+            && let Some(due) = self.tunnel.next_push()
+            && now >= due
+        {
+            self.tunnel.push(now);
+        }
+        if !self.called {
+            // The peer's record is here, so ours may be new to it: both sides begin together.
+            self.called = true;
+            wants.call = true;
+        }
+        wants.view |= self.judge(now, cx.out);
+        if let State::Failed(retry) | State::Lost(retry) = &mut self.state
+            && retry.is_due(now)
+        {
+            self.agent.restart(now);
+            for path in self.agent.due(now) {
+                self.ping(now, path, cx);
+            }
+            wants.call = true;
+        }
+        wants
+    }
+
+    /// Recomputes the state from the facts.
+    fn judge(&mut self, now: Instant, out: &mut VecDeque<Output>) -> bool {
+        let silent_for = self.last_heard.map(|at| now.saturating_duration_since(at));
+        let up = self.tunnel.established && self.agent.chosen().is_some();
+        let bad = match silent_for {
+            Some(silent) if silent >= SILENT => Some("silent"),
+            _ if self.latency.loss(now).is_some_and(|loss| loss >= BAD_LOSS) => Some("loss"),
+            _ if self.latency.jitter().is_some_and(|jitter| jitter >= BAD_JITTER) => Some("jitter"),
+            _ if self.latency.rtt().is_some_and(|rtt| rtt >= BAD_RTT) => Some("delay"),
+            _ => None,
+        };
+        let lost = silent_for.is_none_or(|silent| silent >= LOST_AFTER);
+        let well = match bad {
+            Some(reason) => (State::Degraded { reason }, reason),
+            None => (State::Connected, "path and session are there"),
+        };
+        let next = match &self.state {
+            State::Connecting { .. } | State::Failed(_) | State::Lost(_) if up && !lost => Some(well),
+            State::Connecting { since } if now.saturating_duration_since(*since) >= FAILED_AFTER => {
+                Some((State::Failed(Retry::first(now)), "not up in time"))
+            }
+            State::Connected | State::Degraded { .. } if lost => {
+                Some((State::Lost(Retry::first(now)), "silent for 10 s"))
+            }
+            State::Connected | State::Degraded { .. } if well.0 != self.state => Some(well),
+            State::Connecting { .. }
+            | State::Connected
+            | State::Degraded { .. }
+            | State::Failed(_)
+            | State::Lost(_) => None,
+        };
+        let Some((next, cause)) = next else { return false };
+        self.transition(next, cause, out);
+        true
+    }
+
+    fn transition(&mut self, next: State, cause: &str, out: &mut VecDeque<Output>) {
+        out.push_back(Output::Event(Event::Peer {
+            slot: self.slot(),
+            from: self.state.name(),
+            to: next.name(),
+            cause: cause.to_owned(),
+        }));
+        self.state = next;
+    }
+
+    pub(crate) fn next_wake(&self) -> Option<Instant> {
+        // Silence degrades first, then loses; what is degraded already has only the second to wait for.
+        let heard = self.last_heard.map(|at| match self.state {
+            State::Connected => at + SILENT,
+            State::Degraded { .. } | State::Connecting { .. } | State::Failed(_) | State::Lost(_) => {
+                at + LOST_AFTER
+            }
+        });
+        let judged = match &self.state {
+            State::Connecting { since } => Some(*since + FAILED_AFTER),
+            State::Connected | State::Degraded { .. } => heard,
+            State::Failed(retry) | State::Lost(retry) => Some(retry.at),
+        };
+        let push = self.agent.chosen().and_then(|_| self.tunnel.next_push());
+        [self.agent.next_wake(), judged, push].into_iter().flatten().min()
+    }
+
+    pub(crate) fn table_peer(&self, own_session: u64) -> TablePeer {
+        TablePeer {
+            member: self.member,
+            wg: self.record.wg,
+            psk: self.pair.psk.clone(),
+            sessions: (own_session, self.session),
+            initiates: self.tunnel.initiates,
+            path: self.agent.chosen(),
+            handshake: self.tunnel.generation,
+        }
+    }
+
+    pub(crate) fn shown(&self) -> PeerState {
+        match self.state {
+            State::Connecting { .. } => PeerState::Connecting,
+            State::Connected => PeerState::Connected,
+            State::Degraded { .. } => PeerState::Degraded,
+            State::Failed(_) => PeerState::Failed,
+            State::Lost(_) => PeerState::Lost,
+        }
+    }
+
+    pub(crate) fn path_kind(&self) -> Option<PathKind> {
+        self.is_up().then(|| self.agent.chosen_kind()).flatten()
+    }
+
+    pub(crate) fn latency(&self) -> &Latency {
+        &self.latency
+    }
+}

@@ -1,0 +1,159 @@
+//! The peers: datagrams from them and what time brings about.
+
+use super::{AWAY_SHOWN, Member};
+use crate::control::Asked;
+use crate::io::{Event, Output};
+use crate::party::{Active, Party, Reach};
+use crate::path::Path;
+use crate::probe;
+use crate::records::{self, Signal};
+use lanrage_proto::control::Request;
+use lanrage_proto::ids::Epoch;
+use lanrage_proto::{Fault, FaultCode, MemberId};
+use std::time::Instant;
+
+impl Member {
+    pub(super) fn datagram(&mut self, now: Instant, path: Path, bytes: &[u8]) {
+        let Party::Active(active) = &mut self.party else {
+            return;
+        };
+        let view = active.view();
+        let Some(index) = probe::index_of(bytes) else {
+            return;
+        };
+        let mut cx = self.desk.context(&active.ident, active.opened.range, view);
+        let Some(peer) = active.roster.by_index(&index) else {
+            // Perhaps a member whose record has not come yet.
+            return self.look_again(now);
+        };
+        let member = peer.member;
+        if let Some(word) = peer.datagram(now, path, bytes, &mut cx) {
+            self.word(now, member, word);
+        }
+    }
+
+    /// Lets time pass for the party.
+    pub(super) fn wake_party(&mut self, now: Instant) {
+        let desk = &mut self.desk;
+        match &mut self.party {
+            Party::Idle => {}
+            Party::Creating(creating) => {
+                let Some(seek) = &mut creating.seek else { return };
+                let speaker = creating.ident.speaker();
+                let found = seek.wake(now, speaker, &mut desk.next_conn, &mut desk.rng, &mut desk.out);
+                self.found_home(now, found);
+            }
+            Party::Joining(joining) => {
+                let speaker = joining.ident.speaker();
+                let found =
+                    joining
+                        .seek
+                        .wake(now, speaker, &mut desk.next_conn, &mut desk.rng, &mut desk.out);
+                self.found_home(now, found);
+            }
+            Party::Active(active) => {
+                match &mut active.reach {
+                    Reach::Home(link) => {
+                        let news = link.wake(now, &mut desk.out);
+                        self.home_news(now, news);
+                    }
+                    Reach::Seeking(seek) => {
+                        if now >= seek.started() + AWAY_SHOWN && !self.conditions.has(FaultCode::ControlAway)
+                        {
+                            self.conditions.raise(FaultCode::ControlAway.into());
+                        }
+                        let speaker = active.ident.speaker();
+                        let found =
+                            seek.wake(now, speaker, &mut desk.next_conn, &mut desk.rng, &mut desk.out);
+                        self.found_home(now, found);
+                    }
+                    Reach::Starting | Reach::Superseded => {}
+                }
+                self.wake_peers(now);
+            }
+            Party::Leaving(_) => self.wake_leaving(now),
+        }
+    }
+
+    fn wake_peers(&mut self, now: Instant) {
+        let Party::Active(active) = &mut self.party else {
+            return;
+        };
+        let view = active.view();
+        let mut calls = Vec::new();
+        let mut cx = self.desk.context(&active.ident, active.opened.range, view);
+        for peer in active.roster.peers_mut() {
+            let wants = peer.wake(now, &mut cx);
+            self.changed |= wants.view;
+            if wants.call {
+                calls.push(peer.member);
+            }
+        }
+        for member in calls {
+            self.call(now, member);
+        }
+        self.compare_views(now);
+        let Party::Active(active) = &mut self.party else {
+            return;
+        };
+        self.changed |= !active.roster.take_orphans(now, &mut self.desk.seq).is_empty();
+    }
+
+    /// Passes our addresses to a peer by the home, so that both sides try at the same time.
+    fn call(&mut self, now: Instant, member: MemberId) {
+        let Party::Active(active) = &mut self.party else {
+            return;
+        };
+        let candidates = self.desk.candidates(active.opened.range, active.seen_as);
+        let seq = self.desk.next_seq();
+        let signal = Signal::Call {
+            session: self.desk.session,
+            candidates,
+        };
+        let Active {
+            ident, roster, reach, ..
+        } = &mut **active;
+        let (Reach::Home(link), Some(peer)) = (reach, roster.peer_mut(&member)) else {
+            return;
+        };
+        let (keys, me, rng) = (&ident.keys, &ident.me, &mut self.desk.rng);
+        match records::seal_signal(
+            keys,
+            peer.pair(),
+            me,
+            &member,
+            Epoch::default(),
+            seq,
+            &signal,
+            rng,
+        ) {
+            Ok(signal) => {
+                let request = Request::Signal { to: member, signal };
+                link.ask(now, Asked::Signal(member), request, &mut self.desk.out);
+            }
+            Err(error) => tracing::error!(%error, "a call can't be sealed"),
+        }
+    }
+
+    /// Names a lasting difference between what the peers and this member were shown.
+    fn compare_views(&mut self, now: Instant) {
+        let Party::Active(active) = &mut self.party else {
+            return;
+        };
+        let differing: Vec<String> = active
+            .roster
+            .peers()
+            .filter(|peer| peer.sees_otherwise(now))
+            .map(|peer| peer.record.name.to_string())
+            .collect();
+        let raised = self.conditions.about(FaultCode::ViewsDiffer);
+        for name in raised.iter().filter(|name| !differing.contains(name)) {
+            self.conditions.clear_about(FaultCode::ViewsDiffer, name);
+        }
+        for name in differing.into_iter().filter(|name| !raised.contains(name)) {
+            let fault = Fault::new(FaultCode::ViewsDiffer).with("member", name);
+            self.conditions.raise(fault.clone());
+            self.desk.out.push_back(Output::Event(Event::Refused(fault)));
+        }
+    }
+}

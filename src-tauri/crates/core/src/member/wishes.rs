@@ -1,0 +1,127 @@
+//! Wishes: what should lastingly be, recomputed from the party's state.
+
+use super::Member;
+use crate::io::{AdapterPlan, Home, HostPlan, Output};
+use crate::party::{Active, Party, Phase, Reach};
+use crate::table::{End, Table};
+use lanrage_proto::Tag;
+
+/// What was last handed out, so that only changes are.
+#[derive(Default)]
+pub(super) struct Sent {
+    host: Option<HostPlan>,
+    browse: Option<[u8; 32]>,
+    adapter: Option<AdapterPlan>,
+    table: Table,
+    saved: Option<(Tag, Home, u64)>,
+}
+
+impl Sent {
+    /// Whether an adapter was asked for and not yet taken back.
+    pub(super) fn has_adapter(&self) -> bool {
+        self.adapter.is_some()
+    }
+
+    /// Asks for the adapter once more.
+    pub(super) fn forget_adapter(&mut self) {
+        self.adapter = None;
+    }
+}
+
+impl Member {
+    pub(super) fn grant_wishes(&mut self) {
+        let out = &mut self.desk.out;
+        let active = match &self.party {
+            Party::Active(active) => Some(active),
+            Party::Idle | Party::Creating(_) | Party::Joining(_) | Party::Leaving(_) => None,
+        };
+        // What is saved is large and seldom changes; these tell whether it did.
+        let saved = active.map(|active| {
+            (
+                active.ident.keys.tag,
+                active.home.clone(),
+                active.roster.revision(),
+            )
+        });
+        if self.wishes.saved != saved {
+            self.wishes.saved = saved;
+            out.push_back(Output::Persist(active.map(|active| Box::new(active.saved()))));
+        }
+        let host = host(&self.party);
+        if self.wishes.host != host {
+            self.hosting = None;
+            self.wishes.host = host.clone();
+            out.push_back(Output::Host(host));
+        }
+        let browse = browse(&self.party);
+        if self.wishes.browse != browse {
+            self.wishes.browse = browse;
+            out.push_back(Output::Browse(browse));
+        }
+        // The table goes first when the adapter is taken down, so that no packet meets a half-known party.
+        let table = table(&self.party, self.desk.session);
+        if self.wishes.table != table {
+            self.wishes.table = table.clone();
+            out.push_back(Output::Table(table));
+        }
+        let adapter = adapter(&self.party);
+        if self.wishes.adapter != adapter {
+            self.wishes.adapter = adapter;
+            out.push_back(Output::Configure(adapter));
+        }
+    }
+}
+
+fn lived(party: &Party) -> Option<&Active> {
+    match party {
+        Party::Active(active) => Some(active),
+        Party::Leaving(leaving) => match &leaving.phase {
+            Phase::Saying { active, .. } => Some(active),
+            Phase::Closing { .. } => None,
+        },
+        Party::Idle | Party::Creating(_) | Party::Joining(_) => None,
+    }
+}
+
+fn host(party: &Party) -> Option<HostPlan> {
+    let (home, ident) = match party {
+        Party::Creating(creating) => (&creating.home, &creating.ident),
+        other => lived(other).map(|active| (&active.home, &active.ident))?,
+    };
+    (*home == Home::Here).then_some(HostPlan {
+        tag: ident.keys.tag,
+        discovery: ident.keys.discovery,
+    })
+}
+
+fn browse(party: &Party) -> Option<[u8; 32]> {
+    match party {
+        Party::Joining(joining) => Some(joining.ident.keys.discovery),
+        Party::Active(active) if matches!(active.reach, Reach::Seeking(_)) && active.home != Home::Here => {
+            Some(active.ident.keys.discovery)
+        }
+        Party::Idle | Party::Creating(_) | Party::Active(_) | Party::Leaving(_) => None,
+    }
+}
+
+fn adapter(party: &Party) -> Option<AdapterPlan> {
+    lived(party).map(Active::adapter_plan)
+}
+
+fn table(party: &Party, session: u64) -> Table {
+    let Some(active) = lived(party) else {
+        return Table::default();
+    };
+    Table {
+        end: Some(End {
+            wg_secret: active.ident.me.wg_secret(),
+            slot: active.slot,
+            range: active.opened.range,
+        }),
+        peers: active
+            .roster
+            .peers()
+            .map(|peer| (peer.slot(), peer.table_peer(session)))
+            .collect(),
+    }
+}
