@@ -147,7 +147,7 @@ mod linux {
 
     fn iperf_server(host: &Host) -> Result<Process> {
         let mut command = host.command(Path::new("iperf3"));
-        command.arg("--server");
+        command.args(["--server", "--forceflush"]);
         let server = host
             .spawn("iperf3", &mut command)
             .context("iperf3 is needed (package iperf3)")?;
