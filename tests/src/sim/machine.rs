@@ -5,7 +5,7 @@ use super::line::LineId;
 use super::net::{kind_of, source_for};
 use super::plane::{Disk, Plane};
 use super::{Happening, Kind, Node, Place, Sim};
-use lanrage_core::dataplane::{Dataplane, Handled, Inbox, Outbox};
+use lanrage_core::dataplane::{Dataplane, Handled, Outbox};
 use lanrage_core::io::{
     AdapterPlan, Config, ConnId as DialId, Event, HostPlan, Hosting, Input, Intent, IntentId, Network,
     Outcome, Output, Saved,
@@ -193,7 +193,7 @@ impl Sim {
             if !self.machine(node).next_wake().is_some_and(|(at, _)| at <= now) {
                 continue;
             }
-            let mut outbox = Outbox::default();
+            let mut outbox = self.outbox.take().unwrap_or_default();
             if let Some(player) = self.machine_mut(node).player.as_mut() {
                 player.member.wake(now);
                 player.dataplane.wake(now, &mut outbox);
@@ -232,11 +232,9 @@ impl Sim {
             Output::Host(wish) => self.host(node, wish),
             Output::Configure(wish) => self.configure(node, wish),
             Output::Table(table) => {
-                let mut outbox = Outbox::default();
                 if let Some(player) = self.machine_mut(node).player.as_mut() {
-                    player.dataplane.apply(now, table, &mut outbox);
+                    player.dataplane.apply(now, table);
                 }
-                self.transmit(node, outbox);
             }
             Output::Persist(saved) => self.persist(node, saved),
             Output::Answer(intent, outcome) => {
@@ -335,7 +333,7 @@ impl Sim {
     /// A packet that an application sent enters the data plane.
     pub(super) fn into_adapter(&mut self, node: Node, packet: &[u8]) {
         let now = self.instant();
-        let mut outbox = Outbox::default();
+        let mut outbox = self.outbox.take().unwrap_or_default();
         if let Some(player) = self.machine_mut(node).player.as_mut() {
             player.dataplane.packet_out(now, packet, &mut outbox);
         }
@@ -348,7 +346,11 @@ impl Sim {
             return;
         }
         let (now, path) = (self.instant(), Path::primary(from));
-        let (mut inbox, mut outbox) = (Inbox::default(), Outbox::default());
+        if self.machine(node).player.is_none() {
+            return;
+        }
+        let mut inbox = self.inbox.take().unwrap_or_default();
+        let mut outbox = self.outbox.take().unwrap_or_default();
         let Some(player) = self.machine_mut(node).player.as_mut() else {
             return;
         };
@@ -358,17 +360,22 @@ impl Sim {
         if handled == Handled::ForMember {
             player.member.handle(now, Input::Datagram(path, bytes));
         }
-        for packet in inbox.packets() {
+        for packet in inbox.iter() {
             self.out_of_adapter(node, packet);
         }
+        inbox.clear();
+        self.inbox = Some(inbox);
         self.transmit(node, outbox);
         self.pump(node);
     }
 
-    fn transmit(&mut self, node: Node, outbox: Outbox) {
-        for (path, bytes) in outbox.datagrams() {
+    /// Sends what the data plane wants sent, and keeps the emptied box for the next time.
+    fn transmit(&mut self, node: Node, mut outbox: Outbox) {
+        for (path, bytes) in outbox.iter() {
             self.datagram_leaves(node, path, bytes.to_vec());
         }
+        outbox.clear();
+        self.outbox = Some(outbox);
     }
 
     fn datagram_leaves(&mut self, node: Node, path: Path, bytes: Vec<u8>) {

@@ -33,6 +33,7 @@ pub use line::{Fate, LineId};
 pub use net::{Link, Place};
 pub use transcript::{Kind, Transcript};
 
+use lanrage_core::dataplane::{Inbox, Outbox};
 use lanrage_proto::MemberId;
 use line::{Line, Tamper};
 use machine::Machine;
@@ -62,6 +63,9 @@ pub struct Sim {
     hosts: BTreeMap<String, Node>,
     apps: app::Apps,
     tamper: Tamper,
+    /// Kept for the next use: they are large.
+    inbox: Option<Inbox>,
+    outbox: Option<Outbox>,
     party_limit: Option<u8>,
     /// The transcript, for choosing what it keeps and for reading.
     pub transcript: Transcript,
@@ -108,6 +112,8 @@ impl Sim {
             hosts: BTreeMap::new(),
             apps: app::Apps::default(),
             tamper: Tamper::default(),
+            inbox: None,
+            outbox: None,
             party_limit: None,
             transcript: Transcript::default(),
         }
