@@ -1,0 +1,172 @@
+//! What can be typed.
+
+use clap::{Args, Parser, Subcommand};
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  sudo lanrage-engine run                    start the engine (usually the system does)
+  lanrage-engine create 'Friday night'       found a party; prints the invite for your friends
+  lanrage-engine join K7QF-9M2X-RT4B-W8HD-5NC7
+  lanrage-engine status                      who is there, by which path, with what ping
+  lanrage-engine leave
+
+Exit status: 0 done, 1 internal error, 2 wrong usage, 3 no engine answers, 4 refused.";
+
+/// LANrage puts you and your friends on one LAN, wherever they are.
+#[derive(Debug, Parser)]
+#[command(name = "lanrage-engine", version, after_help = EXAMPLES, subcommand_required = true, arg_required_else_help = true)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run the engine; it needs the right to make a network adapter
+    Run(Box<Run>),
+    /// Found a party and print the invite for your friends
+    #[command(after_help = "\
+Examples:
+  lanrage-engine create 'Friday night'
+  lanrage-engine create 'Friday night' --name Anna --json")]
+    Create(Create),
+    /// Join a party by its ID or an invite
+    #[command(after_help = "\
+Examples:
+  lanrage-engine join K7QF-9M2X-RT4B-W8HD-5NC7
+  lanrage-engine join 'lanrage://join/K7QF-9M2X-RT4B-W8HD-5NC7?via=192.168.1.5:51820'
+  xclip -o | lanrage-engine join -         keeps the ID out of the shell's history")]
+    Join(Join),
+    /// Leave the party; as its host, end it for everyone
+    Leave(Verbose),
+    /// Show the party, its members and what is wrong, if anything
+    Status(Verbose),
+    /// Show the status, and again after each change
+    #[command(after_help = "With --json each line is one status as `status --json` prints it.")]
+    Watch(Verbose),
+}
+
+/// What every verb but `run` takes.
+#[derive(Debug, Args)]
+pub struct Verbose {
+    /// The engine's socket
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Print JSON instead of sentences
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Found a party.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// What the party is called
+    #[arg(value_name = "PARTY_NAME")]
+    pub party: String,
+    /// What you are called in it
+    #[arg(long, value_name = "PLAYER")]
+    pub name: Option<String>,
+    /// Which engine, and how to print.
+    #[command(flatten)]
+    pub common: Verbose,
+}
+
+/// Join a party.
+#[derive(Debug, Args)]
+pub struct Join {
+    /// The ID, an invite, a message that holds one, or - to read it from standard input
+    #[arg(value_name = "ID|INVITE|-", allow_hyphen_values = true)]
+    pub text: String,
+    /// What you are called in it
+    #[arg(long, value_name = "PLAYER")]
+    pub name: Option<String>,
+    /// Which engine, and how to print.
+    #[command(flatten)]
+    pub common: Verbose,
+}
+
+/// Run the engine.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Where to listen for the window and the other verbs
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Where keys, the party to go on with and logs are kept
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Settings to read instead of DIR/engine.toml or /etc/lanrage/engine.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The network adapter's name [default: the first free of lanrage0, lanrage1, …]
+    #[arg(long, value_name = "NAME")]
+    pub tun: Option<String>,
+    /// The UDP port; a fault if it is taken [default: 51820, else the last one, else a free one]
+    #[arg(long, value_name = "N")]
+    pub port: Option<NonZeroU16>,
+    /// Where parties are created: on this computer, or on a lanrage-server [default: local]
+    #[arg(long, value_name = "local|ws://…|wss://…")]
+    pub control: Option<String>,
+    /// Certificates (PEM) to trust besides the public ones, such as a self-hosted server's own
+    #[arg(long, value_name = "FILE")]
+    pub control_ca: Option<PathBuf>,
+    /// What you are called [default: your user name]
+    #[arg(long, value_name = "PLAYER")]
+    pub name: Option<String>,
+    /// A user who may use this engine besides root and who sits at the screen; may be repeated
+    #[arg(long, value_name = "UID")]
+    pub allow_uid: Vec<u32>,
+    /// What to log: error, warn, info, debug, trace, or a filter such as info,lanrage_core=debug
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+    /// Neither look for parties on the local network nor announce one there
+    #[arg(long)]
+    pub no_mdns: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn verbs_read_as_the_contract_says() {
+        let read = |line: &str| Arguments::try_parse_from(line.split(' '));
+        for line in [
+            "lanrage-engine run --socket /a --state-dir /b --config /c --tun t --port 7 --control local \
+             --control-ca /d --name Anna --allow-uid 1 --allow-uid 2 --log debug",
+            "lanrage-engine create Friday --name Anna --json --socket /a",
+            "lanrage-engine create --socket /a Friday --json",
+            "lanrage-engine join - --json",
+            "lanrage-engine join --socket /a - --json",
+            "lanrage-engine leave --socket /a --json",
+            "lanrage-engine status",
+            "lanrage-engine watch --json",
+        ] {
+            let words = line.split_whitespace();
+            assert!(Arguments::try_parse_from(words).is_ok(), "{line}");
+        }
+        for line in [
+            "lanrage-engine",
+            "lanrage-engine create",
+            "lanrage-engine run --port 0",
+            "lanrage-engine run --port 70000",
+            "lanrage-engine run --allow-uid anna",
+            "lanrage-engine dance",
+        ] {
+            assert_eq!(read(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+        let Verb::Join(join) = read("lanrage-engine join - --json").unwrap().verb else {
+            panic!("not a join");
+        };
+        assert_eq!((join.text.as_str(), join.common.json), ("-", true));
+    }
+}

@@ -1,0 +1,167 @@
+//! The verbs that speak to an engine.
+
+use super::args::{Create, Join, Verb, Verbose};
+use super::client::Client;
+use super::{Failure, show, text};
+use lanrage_proto::FaultCode;
+use lanrage_proto::ipc::{Call, Reply, Status};
+use lanrage_proto::limits::INVITE_TEXT;
+use std::io::Read;
+
+/// Carries a verb out; whether its failure should be printed as JSON comes along.
+pub(super) fn main(verb: Verb) -> (bool, Result<(), Failure>) {
+    let json = match &verb {
+        Verb::Run(_) => false,
+        Verb::Create(create) => create.common.json,
+        Verb::Join(join) => join.common.json,
+        Verb::Leave(common) | Verb::Status(common) | Verb::Watch(common) => common.json,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(carry_out(verb)),
+        Err(error) => Err(Failure::internal(error)),
+    };
+    (json, result)
+}
+
+async fn carry_out(verb: Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Create(create) => found(create).await,
+        Verb::Join(join_) => join(join_).await,
+        Verb::Leave(common) => leave(common).await,
+        Verb::Status(common) => status(common).await,
+        Verb::Watch(common) => watch(common).await,
+        Verb::Run(_) => Err(Failure::internal("`run` is no request")),
+    }
+}
+
+async fn found(create: Create) -> Result<(), Failure> {
+    let mut client = Client::connect(create.common.socket.as_deref()).await?;
+    let call = Call::Create {
+        party: create.party,
+        player: create.name,
+    };
+    let Reply::Created(created) = client.ask(call).await? else {
+        return Err(unexpected());
+    };
+    tell_fallback(&mut client).await;
+    if create.common.json {
+        return show::json(&created);
+    }
+    show::line(&format!(
+        "“{}” is open. Your address in it is {}.",
+        created.party, created.address
+    ))?;
+    show::line(&format!("Send this to your friends:\n\n  {}\n", created.invite))?;
+    if created.invite != created.id {
+        show::line(&format!(
+            "On your own network the ID alone is enough: {}",
+            created.id
+        ))?;
+    }
+    Ok(())
+}
+
+/// A player who set a server should know at once that the party is not on it.
+async fn tell_fallback(client: &mut Client) {
+    let Ok(Reply::Status(status)) = client.ask(Call::Status).await else {
+        return;
+    };
+    for fault in status
+        .conditions
+        .iter()
+        .filter(|fault| fault.code == FaultCode::LocalFallback)
+    {
+        show::error(&text::sentences(fault));
+    }
+}
+
+async fn join(join: Join) -> Result<(), Failure> {
+    let text = if join.text == "-" {
+        from_standard_input()?
+    } else {
+        join.text
+    };
+    let mut client = Client::connect(join.common.socket.as_deref()).await?;
+    let call = Call::Join {
+        text,
+        player: join.name,
+    };
+    let Reply::Joined(joined) = client.ask(call).await? else {
+        return Err(unexpected());
+    };
+    if join.common.json {
+        return show::json(&joined);
+    }
+    show::line(&format!(
+        "You are in “{}”. Your address in it is {}.",
+        joined.party, joined.address
+    ))
+}
+
+/// One byte more than an invite's text may have, so that the engine sees that it is too long.
+fn from_standard_input() -> Result<String, Failure> {
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .take(INVITE_TEXT as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::internal(format!("standard input can't be read: {error}")))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+async fn leave(common: Verbose) -> Result<(), Failure> {
+    let mut client = Client::connect(common.socket.as_deref()).await?;
+    client.ask(Call::Leave).await?;
+    if common.json {
+        return show::json(&serde_json::json!({}));
+    }
+    show::line("You left. Nothing of the party is left on this computer.")
+}
+
+async fn status(common: Verbose) -> Result<(), Failure> {
+    let mut client = Client::connect(common.socket.as_deref()).await?;
+    let Reply::Status(status) = client.ask(Call::Status).await? else {
+        return Err(unexpected());
+    };
+    if common.json {
+        return show::json(&status);
+    }
+    show::text(&show::status(&status))
+}
+
+async fn watch(common: Verbose) -> Result<(), Failure> {
+    let mut client = Client::connect(common.socket.as_deref()).await?;
+    client.ask(Call::Watch).await?;
+    let mut last = None;
+    while let Some(status) = client.event().await? {
+        let printed = if common.json {
+            show::json(&status)
+        } else {
+            let standing = without_measurements(&status);
+            if last.as_ref() == Some(&standing) {
+                continue;
+            }
+            let separator = if last.is_some() { "\n" } else { "" };
+            last = Some(standing);
+            show::text(&format!("{separator}{}", show::status(&status)))
+        };
+        // Who reads has gone, as with `watch | head`: that is an end, not a failure.
+        if printed.is_err() {
+            return Ok(());
+        }
+    }
+    Err(Failure::unreachable(FaultCode::EngineNotRunning.into()))
+}
+
+/// What is worth another table: everything but figures that change all the time.
+fn without_measurements(status: &Status) -> Status {
+    let mut status = status.clone();
+    for member in status.party.iter_mut().flat_map(|party| &mut party.members) {
+        (member.rtt_ms, member.jitter_ms, member.loss) = (None, None, None);
+    }
+    status
+}
+
+fn unexpected() -> Failure {
+    Failure::internal("the engine answered something else than was asked")
+}

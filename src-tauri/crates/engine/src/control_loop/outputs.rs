@@ -1,0 +1,211 @@
+//! Carrying out what the member decides.
+
+use super::{AdapterInUse, Engine};
+use crate::embedded::Embedded;
+use crate::state::Intent;
+use crate::{adapter, network};
+use lanrage_core::io::{AdapterPlan, Event, HostPlan, Input, IntentId, Outcome, Output, Saved};
+use lanrage_core::path::{Path, TransportId};
+use lanrage_proto::ipc::Reply;
+use lanrage_proto::{Fault, FaultCode};
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Engine {
+    /// Carries out everything that is to be done, in order.
+    pub(super) async fn carry_out(&mut self) {
+        loop {
+            while let Some(output) = self.member.poll() {
+                self.one(output).await;
+            }
+            // Taking down what no party needs any more may be news to the member in turn.
+            if !self.settle().await {
+                return;
+            }
+        }
+    }
+
+    async fn one(&mut self, output: Output) {
+        match output {
+            Output::Transmit(path, bytes) => self.transmit(path, &bytes),
+            Output::Dial(conn, url) => self.clients.dial(conn, url),
+            Output::Say(conn, frame) => self.clients.say(conn, *frame),
+            Output::Hangup(conn) => self.clients.hang_up(conn),
+            Output::Browse(wish) => self.discovery.look_for(wish),
+            Output::Host(wish) => self.host(wish).await,
+            Output::Configure(wish) => self.configure(wish).await,
+            Output::Table(table) => self.data.apply(table),
+            Output::Persist(saved) => self.persist(saved).await,
+            Output::Answer(id, result) => self.answer(id, result),
+            Output::View => self.tell_soon(),
+            Output::Event(event) => log(&event),
+        }
+    }
+
+    fn transmit(&self, path: Path, bytes: &[u8]) {
+        let Some(sockets) = &self.sockets else {
+            return;
+        };
+        let sent = match (path.transport, &sockets.v6) {
+            (TransportId::UDP4, _) => sockets.v4.send_to(bytes, path.remote),
+            (TransportId::UDP6, Some(v6)) => v6.send_to(bytes, path.remote),
+            _ => return,
+        };
+        if let Err(error) = sent {
+            // Unreachable networks, refused ports, a full buffer: the next probe tells better.
+            tracing::trace!(%error, "a datagram did not leave");
+        }
+    }
+
+    async fn host(&mut self, wish: Option<HostPlan>) {
+        if let (Some(plan), Some((running, _))) = (&wish, &self.embedded)
+            && plan == running
+        {
+            return;
+        }
+        self.discovery.announce(None);
+        if let Some((_, embedded)) = self.embedded.take() {
+            embedded.stop().await;
+        }
+        if let Some(plan) = wish {
+            let embedded = Embedded::start(
+                plan.tag,
+                Arc::clone(&self.state),
+                self.control_ports(),
+                self.happenings.clone(),
+            );
+            self.embedded = Some((plan, embedded));
+        }
+    }
+
+    /// Where friends with an older invite look first; for a new party the number of the UDP port, as both then
+    /// are one number to remember.
+    fn control_ports(&self) -> Vec<u16> {
+        let udp = self.sockets.as_ref().map_or(0, |sockets| sockets.port);
+        let last = self.state.ports().control;
+        match self.state.control_memory() {
+            Ok(Some(_)) => vec![last, udp],
+            Ok(None) | Err(_) => vec![udp, last],
+        }
+    }
+
+    async fn configure(&mut self, wish: Option<AdapterPlan>) {
+        self.drop_adapter().await;
+        let result = match wish {
+            Some(plan) => self.make_adapter(plan).await,
+            None => Ok(()),
+        };
+        if let Err(fault) = &result {
+            tracing::error!(%fault, details = ?fault.details, "no adapter");
+        }
+        self.member.handle(Instant::now(), Input::Adapter(result));
+    }
+
+    async fn make_adapter(&mut self, plan: AdapterPlan) -> Result<(), Fault> {
+        if let Some(clash) = network::clash(plan.range, None) {
+            return Err(clash);
+        }
+        let name = self.tun.clone();
+        let opened = tokio::task::spawn_blocking(move || adapter::open(plan, name)).await;
+        let adapter = opened.map_err(|error| Fault::new(FaultCode::Internal).with("reason", error))??;
+        let name = adapter.name().to_owned();
+        tracing::info!(name, "adapter up");
+        self.data.set_adapter(Some(adapter)).await;
+        self.adapter = Some(AdapterInUse { name, plan });
+        self.look_at_network();
+        Ok(())
+    }
+
+    /// Comes back when the adapter is gone from the system.
+    pub(super) async fn drop_adapter(&mut self) {
+        if let Some(adapter) = self.adapter.take() {
+            self.data.set_adapter(None).await;
+            self.conditions.remove(&FaultCode::AddressClash);
+            tracing::info!(name = adapter.name, "adapter down");
+        }
+    }
+
+    pub(super) async fn adapter_gone(&mut self, now: Instant) {
+        if self.adapter.is_none() {
+            return;
+        }
+        tracing::error!("the adapter was removed by somebody else");
+        self.drop_adapter().await;
+        self.member.handle(now, Input::Adapter(Err(adapter::gone())));
+    }
+
+    /// What the member says to remember is on disk when this returns, or a condition tells that it is not.
+    async fn persist(&mut self, saved: Option<Box<Saved>>) {
+        let intent = saved.map(|saved| Intent {
+            owner: self.owner,
+            saved: *saved,
+        });
+        let state = Arc::clone(&self.state);
+        let written = tokio::task::spawn_blocking(move || state.save_intent(intent.as_ref())).await;
+        let written =
+            written.unwrap_or_else(|error| Err(Fault::new(FaultCode::Internal).with("reason", error)));
+        match written {
+            Ok(()) => {
+                self.conditions.remove(&FaultCode::StateUnusable);
+            }
+            Err(fault) => {
+                tracing::error!(%fault, details = ?fault.details, "the party is not remembered");
+                self.conditions.insert(FaultCode::StateUnusable, fault);
+                self.tell_soon();
+            }
+        }
+    }
+
+    fn answer(&mut self, id: IntentId, result: Result<Outcome, Fault>) {
+        if let Err(fault) = &result {
+            tracing::info!(%fault, "an intent was refused");
+        }
+        let Some(waiting) = self.waiting.remove(&id) else {
+            return;
+        };
+        let reply = match result {
+            Ok(Outcome::Created(created)) => Ok(Reply::Created(created)),
+            Ok(Outcome::Joined(joined)) => Ok(Reply::Joined(joined)),
+            Ok(Outcome::Left) => {
+                self.leavers.push(waiting);
+                return;
+            }
+            Ok(Outcome::Resuming) => Ok(Reply::Done),
+            Err(fault) => Err(fault),
+        };
+        // Who asked may have gone away; the party is there all the same.
+        let _ = waiting.send(reply);
+    }
+
+    /// Without a party, closes what only a party needs, and then tells those who left. Whether there may be
+    /// more to carry out.
+    async fn settle(&mut self) -> bool {
+        if self.sockets.is_none() && self.leavers.is_empty() {
+            return false;
+        }
+        if self.member.status(Instant::now()).party.is_some() {
+            // A leave that was answered by a new party's beginning in the same breath.
+            self.tell_leavers();
+            return false;
+        }
+        self.close_sockets().await;
+        self.tell_leavers();
+        self.tell_soon();
+        true
+    }
+
+    fn tell_leavers(&mut self) {
+        for leaver in self.leavers.drain(..) {
+            let _ = leaver.send(Ok(Reply::Done));
+        }
+    }
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::Party { .. } | Event::Peer { .. } | Event::Control(_) => tracing::info!("{event}"),
+        // Shows an address.
+        Event::Path { .. } => tracing::debug!("{event}"),
+        Event::Refused(_) => tracing::warn!("{event}"),
+    }
+}

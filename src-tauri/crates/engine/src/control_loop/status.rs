@@ -1,0 +1,116 @@
+//! The status: what the member tells, and what the engine knows besides.
+
+use super::{Engine, TELL};
+use crate::ipc_server::Published;
+use lanrage_core::member::Member;
+use lanrage_proto::ipc::{EngineState, EngineStatus, Status};
+use lanrage_proto::{Fault, FaultCode, PlayerName};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// The status now.
+pub(super) fn compose(
+    member: &Member,
+    now: Instant,
+    player: &PlayerName,
+    owner: Option<u32>,
+    own: &BTreeMap<FaultCode, Fault>,
+) -> Published {
+    let view = member.status(now);
+    let mut conditions = view.conditions;
+    for fault in own.values() {
+        if !conditions.iter().any(|known| known.code == fault.code) {
+            conditions.push(fault.clone());
+        }
+    }
+    let status = Status {
+        engine: EngineStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            state: state(&conditions),
+            player: player.to_string(),
+            control: view.control,
+        },
+        nat: view.nat,
+        party: view.party,
+        conditions,
+    };
+    Published { status, owner }
+}
+
+fn state(conditions: &[Fault]) -> EngineState {
+    let mut state = EngineState::Ready;
+    for fault in conditions {
+        match fault.code {
+            FaultCode::NoRights | FaultCode::NoTunDevice | FaultCode::SystemUnsupported => {
+                return EngineState::NoAdapter;
+            }
+            // What was refused did no harm: it is to be known, but nothing works less well.
+            FaultCode::RecordRefused
+            | FaultCode::RecordReplayed
+            | FaultCode::KeyChanged
+            | FaultCode::LeaseClash
+            | FaultCode::SignalRefused
+            | FaultCode::DissolveRefused
+            | FaultCode::LeaveRefused
+            | FaultCode::FoundingRefused
+            | FaultCode::PartyDissolved
+            | FaultCode::LocalFallback => {}
+            _ => state = EngineState::Degraded,
+        }
+    }
+    state
+}
+
+impl Engine {
+    pub(super) fn compose(&self) -> Published {
+        compose(
+            &self.member,
+            Instant::now(),
+            &self.player,
+            self.owner,
+            &self.conditions,
+        )
+    }
+
+    /// Who watches should be told: at once, but no more often than every [`TELL`].
+    pub(super) fn tell_soon(&mut self) {
+        let at = (self.told_at + TELL).max(Instant::now());
+        self.tell_at = Some(self.tell_at.map_or(at, |before| before.min(at)));
+    }
+
+    /// Tells who watches, when it is time.
+    pub(super) fn tell(&mut self) {
+        let now = Instant::now();
+        if self.tell_at.is_none_or(|at| now < at) {
+            return;
+        }
+        (self.tell_at, self.told_at) = (None, now);
+        let composed = Arc::new(self.compose());
+        self.published.send_if_modified(|shown| {
+            let changed = *shown != composed;
+            *shown = composed;
+            changed
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_engine_is_as_well_as_its_conditions_let_it_be() {
+        let of = |codes: &[FaultCode]| state(&codes.iter().map(|code| (*code).into()).collect::<Vec<_>>());
+        assert_eq!(of(&[]), EngineState::Ready);
+        assert_eq!(
+            of(&[FaultCode::LocalFallback, FaultCode::RecordReplayed]),
+            EngineState::Ready
+        );
+        assert_eq!(of(&[FaultCode::ControlAway]), EngineState::Degraded);
+        assert_eq!(
+            of(&[FaultCode::ControlAway, FaultCode::NoTunDevice]),
+            EngineState::NoAdapter
+        );
+    }
+}

@@ -1,0 +1,420 @@
+//! The data thread: packets between the adapter and the UDP sockets, by the core's [`Dataplane`].
+//!
+//! One OS thread, the only reader of the sockets. Per wake-up it takes a batch from the network, then a batch from
+//! the adapter, and sends what came of each at the batch's end, never by a timer. Nothing here allocates for a
+//! packet. What is not WireGuard's goes to the control loop by a bounded queue with a share for each kind.
+
+use crate::happening::{Happening, Happenings, Stray};
+use lanrage_core::dataplane::{Dataplane, Handled, Inbox, Outbox};
+use lanrage_core::path::{Path, TransportId};
+use lanrage_core::probe::{Kind, demux};
+use lanrage_core::table::Table;
+use lanrage_platform::adapter::{Adapter, Trouble};
+use lanrage_platform::poll::{self, Handle, Source, Waker};
+use lanrage_platform::realtime;
+use lanrage_platform::udp::Sockets;
+use lanrage_proto::{Fault, FaultCode};
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// Packets of one batch, so that neither direction waits for the other, nor anything else on this processor.
+const BATCH_PACKETS: usize = 64;
+/// Bytes of one batch.
+const BATCH_BYTES: usize = 64 * 1024;
+/// The longest datagram and the longest packet there are.
+const LONGEST: usize = 64 * 1024;
+/// STUN messages that wait for the control loop: answers to its own few requests.
+const STUN_SHARE: usize = 64;
+/// Other datagrams that wait for it: probes of a full party, several times over.
+const OTHER_SHARE: usize = 1024;
+/// After the system refused to wait it is asked again this much later.
+const REST: Duration = Duration::from_millis(50);
+
+/// What the control loop wants of the thread.
+enum Command {
+    Table(Table),
+    /// Acknowledged when the one before is closed.
+    Adapter(Option<Adapter>, oneshot::Sender<()>),
+    /// Likewise.
+    Sockets(Option<Arc<Sockets>>, oneshot::Sender<()>),
+    Stop,
+}
+
+/// The control loop's hold on the thread.
+pub(crate) struct DataThread {
+    commands: Sender<Command>,
+    waker: Waker,
+    thread: JoinHandle<()>,
+}
+
+/// Datagrams for the member, as they come.
+pub(crate) struct Strays {
+    stun: mpsc::Receiver<Stray>,
+    other: mpsc::Receiver<Stray>,
+}
+
+impl Strays {
+    /// The next one; `None` when there will be none. Safe to cancel.
+    pub(crate) async fn next(&mut self) -> Option<Stray> {
+        tokio::select! {
+            Some(stray) = self.stun.recv() => Some(stray),
+            Some(stray) = self.other.recv() => Some(stray),
+            else => None,
+        }
+    }
+
+    /// The next one that is already there.
+    pub(crate) fn try_next(&mut self) -> Option<Stray> {
+        self.stun.try_recv().or_else(|_| self.other.try_recv()).ok()
+    }
+}
+
+impl DataThread {
+    /// Starts the thread, with real-time priority where that is wanted and allowed.
+    ///
+    /// # Errors
+    /// `too_many_files` when nothing can be opened to wake it by, `internal` when there can be no thread.
+    pub(crate) fn start(realtime: bool, happenings: Happenings) -> Result<(Self, Strays), Fault> {
+        let waker =
+            Waker::new().map_err(|error| Fault::new(FaultCode::TooManyFiles).with("reason", error))?;
+        let (commands, received) = channel();
+        let (stun, stun_out) = mpsc::channel(STUN_SHARE);
+        let (other, other_out) = mpsc::channel(OTHER_SHARE);
+        let pumps = Pumps {
+            dataplane: Dataplane::new(),
+            adapter: None,
+            sockets: None,
+            inbox: Inbox::new(),
+            outbox: Outbox::new(),
+            buffer: vec![0; LONGEST],
+            happenings,
+            stun,
+            other,
+            losses: Losses::default(),
+        };
+        let wakes = waker.clone();
+        let thread = std::thread::Builder::new()
+            .name("data".to_owned())
+            .spawn(move || {
+                if realtime && !realtime::raise_priority() {
+                    tracing::debug!("the data thread has ordinary priority");
+                }
+                pumps.run(&received, &wakes);
+            })
+            .map_err(|error| Fault::new(FaultCode::Internal).with("reason", error))?;
+        let data = Self {
+            commands,
+            waker,
+            thread,
+        };
+        let strays = Strays {
+            stun: stun_out,
+            other: other_out,
+        };
+        Ok((data, strays))
+    }
+
+    /// Makes the table true, soon.
+    pub(crate) fn apply(&self, table: Table) {
+        self.command(Command::Table(table));
+    }
+
+    /// Hands the adapter over, or takes it back. When this returns the one before is gone from the system.
+    pub(crate) async fn set_adapter(&self, adapter: Option<Adapter>) {
+        let (done, wait) = oneshot::channel();
+        self.command(Command::Adapter(adapter, done));
+        let _ = wait.await;
+    }
+
+    /// Hands the sockets over, or takes them back. When this returns the thread has let go of the ones before.
+    pub(crate) async fn set_sockets(&self, sockets: Option<Arc<Sockets>>) {
+        let (done, wait) = oneshot::channel();
+        self.command(Command::Sockets(sockets, done));
+        let _ = wait.await;
+    }
+
+    /// Ends the thread and waits until it has.
+    pub(crate) fn stop(self) {
+        self.command(Command::Stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the data thread had failed");
+        }
+    }
+
+    fn command(&self, command: Command) {
+        // A thread that has ended keeps nothing open; its end is said when it is joined.
+        let _ = self.commands.send(command);
+        self.waker.wake();
+    }
+}
+
+/// What was dropped between the system and the core, for the log.
+#[derive(Debug, Default)]
+struct Losses {
+    unsent: u64,
+    undelivered: u64,
+    strays: u64,
+    reports: u64,
+}
+
+struct Pumps {
+    dataplane: Dataplane,
+    adapter: Option<Adapter>,
+    sockets: Option<Arc<Sockets>>,
+    inbox: Inbox,
+    outbox: Outbox,
+    buffer: Vec<u8>,
+    happenings: Happenings,
+    stun: mpsc::Sender<Stray>,
+    other: mpsc::Sender<Stray>,
+    losses: Losses,
+}
+
+/// What can be read.
+#[derive(Default)]
+struct Ready {
+    commands: bool,
+    v4: bool,
+    v6: bool,
+    adapter: bool,
+}
+
+impl Pumps {
+    fn run(mut self, commands: &Receiver<Command>, waker: &Waker) {
+        loop {
+            let ready = match self.wait(waker) {
+                Ok(ready) => ready,
+                Err(error) => {
+                    tracing::error!(%error, "the data thread can't wait");
+                    std::thread::sleep(REST);
+                    Ready {
+                        commands: true,
+                        ..Ready::default()
+                    }
+                }
+            };
+            if ready.commands {
+                waker.clear();
+                while let Ok(command) = commands.try_recv() {
+                    if !self.obey(command) {
+                        self.tell_losses();
+                        return;
+                    }
+                }
+            }
+            let now = Instant::now();
+            if self.dataplane.next_wake().is_some_and(|at| now >= at) {
+                self.dataplane.wake(now, &mut self.outbox);
+                self.send();
+            }
+            if ready.v4 || ready.v6 {
+                self.receive(ready.v4, ready.v6);
+            }
+            if ready.adapter {
+                self.read_adapter();
+            }
+            self.report();
+        }
+    }
+
+    fn wait(&self, waker: &Waker) -> io::Result<Ready> {
+        let timeout = self
+            .dataplane
+            .next_wake()
+            .map(|at| at.saturating_duration_since(Instant::now()));
+        let waker = waker.handle();
+        let mut handles: [Handle<'_>; 4] = [waker; 4];
+        let mut count = 1;
+        let mut positions = [None; 3];
+        let sockets = self.sockets.as_deref();
+        let sources = [
+            sockets.map(|sockets| sockets.v4.handle()),
+            sockets.and_then(|sockets| Some(sockets.v6.as_ref()?.handle())),
+            self.adapter.as_ref().map(Source::handle),
+        ];
+        for (position, source) in positions.iter_mut().zip(sources) {
+            if let Some(source) = source {
+                handles[count] = source;
+                *position = Some(count);
+                count += 1;
+            }
+        }
+        let ready = poll::wait(&handles[..count], timeout)?;
+        let [v4, v6, adapter] = positions.map(|position| position.is_some_and(|at| ready.is_ready(at)));
+        Ok(Ready {
+            commands: ready.is_ready(0),
+            v4,
+            v6,
+            adapter,
+        })
+    }
+
+    /// Whether to go on.
+    fn obey(&mut self, command: Command) -> bool {
+        match command {
+            Command::Table(table) => self.dataplane.apply(Instant::now(), table),
+            Command::Adapter(adapter, done) => {
+                self.adapter = adapter;
+                let _ = done.send(());
+            }
+            Command::Sockets(sockets, done) => {
+                self.sockets = sockets;
+                let _ = done.send(());
+            }
+            Command::Stop => return false,
+        }
+        true
+    }
+
+    /// Network to adapter.
+    fn receive(&mut self, v4: bool, v6: bool) {
+        let Some(sockets) = self.sockets.clone() else {
+            return;
+        };
+        if v4 {
+            self.receive_from(&sockets.v4, TransportId::UDP4);
+        }
+        if v6 && let Some(v6) = &sockets.v6 {
+            self.receive_from(v6, TransportId::UDP6);
+        }
+    }
+
+    fn receive_from(&mut self, socket: &UdpSocket, transport: TransportId) {
+        let now = Instant::now();
+        let mut bytes = 0;
+        for _ in 0..BATCH_PACKETS {
+            let (length, remote) = match socket.recv_from(&mut self.buffer) {
+                Ok(received) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // An ICMP error for something sent before, or an interruption: says nothing about what comes.
+                Err(error) => {
+                    tracing::trace!(%error, "receiving");
+                    continue;
+                }
+            };
+            let datagram = &self.buffer[..length];
+            let path = Path { transport, remote };
+            match self
+                .dataplane
+                .datagram_in(now, path, datagram, &mut self.inbox, &mut self.outbox)
+            {
+                Handled::Done => {}
+                Handled::ForMember => {
+                    let queue = match demux(datagram) {
+                        Kind::Stun => &self.stun,
+                        Kind::WireGuard | Kind::Other => &self.other,
+                    };
+                    // Room first: under a flood nothing is copied only to be dropped.
+                    match queue.try_reserve() {
+                        Ok(place) => place.send(Stray {
+                            path,
+                            bytes: datagram.to_vec(),
+                        }),
+                        Err(_) => self.losses.strays += 1,
+                    }
+                }
+            }
+            bytes += length;
+            if bytes >= BATCH_BYTES {
+                break;
+            }
+        }
+        self.deliver();
+        self.send();
+    }
+
+    /// Adapter to network.
+    fn read_adapter(&mut self) {
+        let Some(adapter) = &self.adapter else {
+            return;
+        };
+        let now = Instant::now();
+        let (mut bytes, mut gone) = (0, false);
+        for _ in 0..BATCH_PACKETS {
+            match adapter.read(&mut self.buffer) {
+                Ok(length) => {
+                    self.dataplane
+                        .packet_out(now, &self.buffer[..length], &mut self.outbox);
+                    bytes += length;
+                    if bytes >= BATCH_BYTES {
+                        break;
+                    }
+                }
+                Err(error) => match Trouble::of_read(&error) {
+                    Trouble::NotReady => break,
+                    Trouble::Dropped => {}
+                    Trouble::Gone => {
+                        gone = true;
+                        break;
+                    }
+                },
+            }
+        }
+        self.send();
+        if gone {
+            self.lose_adapter();
+        }
+    }
+
+    fn deliver(&mut self) {
+        let mut gone = false;
+        if let Some(adapter) = &self.adapter {
+            for packet in self.inbox.iter() {
+                if let Err(error) = adapter.write(packet) {
+                    self.losses.undelivered += 1;
+                    gone |= Trouble::of_write(&error) == Trouble::Gone;
+                }
+            }
+        }
+        self.inbox.clear();
+        if gone {
+            self.lose_adapter();
+        }
+    }
+
+    fn send(&mut self) {
+        if let Some(sockets) = &self.sockets {
+            for (path, datagram) in self.outbox.iter() {
+                let sent = match (path.transport, &sockets.v6) {
+                    (TransportId::UDP4, _) => sockets.v4.send_to(datagram, path.remote),
+                    (TransportId::UDP6, Some(v6)) => v6.send_to(datagram, path.remote),
+                    _ => continue,
+                };
+                // Unreachable, refused, no buffer: WireGuard and whoever talks inside it repeat what matters.
+                if sent.is_err() {
+                    self.losses.unsent += 1;
+                }
+            }
+        }
+        self.outbox.clear();
+    }
+
+    fn lose_adapter(&mut self) {
+        self.adapter = None;
+        if self.happenings.try_send(Happening::AdapterGone).is_err() {
+            self.losses.reports += 1;
+        }
+    }
+
+    fn report(&mut self) {
+        while let Some(report) = self.dataplane.poll_report() {
+            // Lost ones come again: what they tell of is still so.
+            if self.happenings.try_send(Happening::Report(report)).is_err() {
+                self.losses.reports += 1;
+            }
+        }
+    }
+
+    fn tell_losses(&self) {
+        let counters = self.dataplane.counters();
+        tracing::debug!(?counters, losses = ?self.losses, "the data thread ends");
+    }
+}
+
+#[cfg(test)]
+mod tests;

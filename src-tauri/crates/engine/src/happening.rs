@@ -1,0 +1,52 @@
+//! What the edges tell the control loop.
+
+use lanrage_core::io::{ConnId, ControlEvent, Hosting, Report};
+use lanrage_core::path::Path;
+use lanrage_platform::caller::Caller;
+use lanrage_proto::Fault;
+use lanrage_proto::ipc::{Call, Reply};
+use std::net::SocketAddr;
+use tokio::sync::{mpsc, oneshot};
+
+/// Room for what happens while the loop is busy. Edges that must not lose anything wait for room, which holds
+/// their own sender up in turn.
+pub(crate) const ROOM: usize = 1024;
+
+/// Something happened.
+pub(crate) enum Happening {
+    /// On a connection to a control plane.
+    Control(ConnId, ControlEvent),
+    /// A control plane of the party was found on the local network.
+    Found(Vec<SocketAddr>),
+    /// The embedded control plane runs, or can't.
+    Hosting(Result<Hosting, Fault>),
+    /// The data plane noticed something.
+    Report(Report),
+    /// The adapter is gone; somebody removed it.
+    AdapterGone,
+    /// Addresses, links or routes of this computer may have changed.
+    Network,
+    /// Somebody asks for something.
+    Asked(Asked),
+}
+
+/// A request that only the control loop can answer.
+pub(crate) struct Asked {
+    /// Who asks; the system says so.
+    pub(crate) caller: Caller,
+    /// What for.
+    pub(crate) call: Call,
+    /// For the answer. A caller that went away is no reason not to carry the request out.
+    pub(crate) answer: oneshot::Sender<Result<Reply, Fault>>,
+}
+
+/// A datagram that is not WireGuard's.
+pub(crate) struct Stray {
+    /// Which way it came.
+    pub(crate) path: Path,
+    /// All of it.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The door to the control loop.
+pub(crate) type Happenings = mpsc::Sender<Happening>;

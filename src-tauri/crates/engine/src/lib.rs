@@ -1,0 +1,25 @@
+//! LANrage's engine: the one privileged program. It carries out what `lanrage-core` decides, with a real
+//! adapter, real sockets and real files, and is spoken to over local IPC.
+//!
+//! - `run` is the engine: a control loop that owns the member, a data thread that moves packets, and the edges
+//!   around them (control client, embedded control plane, mDNS, IPC server).
+//! - [`cli`] is the command line: `run` starts the engine, every other verb is an ordinary IPC client.
+//! - [`settings`] and [`state`] are what the engine reads at start and remembers across restarts.
+//! - [`frames`] cuts the IPC's byte stream into frames, at both ends.
+
+mod adapter;
+pub mod cli;
+mod control_client;
+mod control_loop;
+mod data;
+mod embedded;
+pub mod frames;
+mod happening;
+mod ipc_server;
+mod logging;
+mod mdns;
+mod network;
+mod run;
+pub mod settings;
+pub mod state;
+mod trust;

@@ -1,0 +1,229 @@
+//! The engine's settings: a TOML file, and the command line over it.
+
+use lanrage_platform::process;
+use lanrage_proto::name::NameError;
+use lanrage_proto::{Fault, FaultCode, PlayerName, ServerUrl};
+use serde::Deserialize;
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+
+/// Where the settings of the system's engine are, unless its state directory holds some.
+pub const SYSTEM_FILE: &str = "/etc/lanrage/engine.toml";
+/// The settings' name in a state directory.
+pub const FILE_NAME: &str = "engine.toml";
+
+/// A file that is larger is no settings file.
+const LIMIT: u64 = 64 * 1024;
+
+/// Where parties are created.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Control {
+    /// On this computer.
+    #[default]
+    Local,
+    /// On a server.
+    Server(ServerUrl),
+}
+
+/// What can be set. Everything has a default; the command line wins over the file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where parties are created, and whom joiners ask first: `"local"`, or a `wss://` or `ws://` address.
+    pub control: Option<Control>,
+    /// A PEM file of certificates to trust besides the public ones.
+    pub control_ca: Option<PathBuf>,
+    /// The UDP port. One that is set and taken is a fault.
+    pub port: Option<NonZeroU16>,
+    /// The adapter's name.
+    pub tun: Option<String>,
+    /// What the player is called.
+    pub name: Option<PlayerName>,
+    /// Users who may use the engine besides root and who sits at the screen.
+    #[serde(default)]
+    pub allow_uid: Vec<u32>,
+    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a tracing filter.
+    pub log: Option<String>,
+    /// Whether parties are looked for and announced on the local network; so unless switched off.
+    pub mdns: Option<bool>,
+    /// Whether the thread that moves packets asks for real-time priority; so unless switched off.
+    pub realtime: Option<bool>,
+}
+
+impl Settings {
+    /// Reads the file given, else the one in the state directory, else the system's; none of them is no error
+    /// unless it was given.
+    ///
+    /// # Errors
+    /// `settings_unreadable` with the file, the line and the reason.
+    pub fn read(given: Option<&Path>, state_dir: &Path) -> Result<Self, Fault> {
+        if let Some(path) = given {
+            return Self::read_file(path)?.ok_or_else(|| unreadable(path, None, "there is no such file"));
+        }
+        for path in [&state_dir.join(FILE_NAME), Path::new(SYSTEM_FILE)] {
+            if let Some(settings) = Self::read_file(path)? {
+                return Ok(settings);
+            }
+        }
+        Ok(Self::default())
+    }
+
+    fn read_file(path: &Path) -> Result<Option<Self>, Fault> {
+        let metadata = match std::fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(unreadable(path, None, error)),
+        };
+        if !metadata.is_file() || metadata.len() > LIMIT {
+            return Err(unreadable(path, None, "it is no settings file"));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, None, error))?;
+        Self::parse(&text)
+            .map(Some)
+            .map_err(|(line, reason)| unreadable(path, Some(line), reason))
+    }
+
+    /// Reads settings; a mistake comes with its line, from 1.
+    fn parse(text: &str) -> Result<Self, (usize, String)> {
+        toml::from_str(text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start.min(text.len()));
+            let line = text.as_bytes()[..at]
+                .iter()
+                .filter(|byte| **byte == b'\n')
+                .count()
+                + 1;
+            (line, error.message().trim().replace('\n', " "))
+        })
+    }
+
+    /// These settings where `over` has none of its own.
+    #[must_use]
+    pub fn under(mut self, over: Settings) -> Settings {
+        self.allow_uid.extend(over.allow_uid);
+        Settings {
+            control: over.control.or(self.control),
+            control_ca: over.control_ca.or(self.control_ca),
+            port: over.port.or(self.port),
+            tun: over.tun.or(self.tun),
+            name: over.name.or(self.name),
+            allow_uid: self.allow_uid,
+            log: over.log.or(self.log),
+            mdns: over.mdns.or(self.mdns),
+            realtime: over.realtime.or(self.realtime),
+        }
+    }
+
+    /// The server, when there is one.
+    pub fn server(&self) -> Option<ServerUrl> {
+        match &self.control {
+            Some(Control::Server(url)) => Some(url.clone()),
+            Some(Control::Local) | None => None,
+        }
+    }
+
+    /// The player's name as set, else the user's, else the computer's, else `Player`.
+    ///
+    /// # Errors
+    /// None that can happen: `Player` is a good name.
+    pub fn player(&self) -> Result<PlayerName, NameError> {
+        let usable = |name: Option<String>| PlayerName::parse(&name?).ok();
+        self.name
+            .clone()
+            .or_else(|| usable(process::current_user_name()))
+            .or_else(|| usable(process::host_name()))
+            .map_or_else(|| PlayerName::parse("Player"), Ok)
+    }
+}
+
+impl Control {
+    /// `local`, or a control plane's address.
+    ///
+    /// # Errors
+    /// `control_address` with the reason.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        if text.trim().eq_ignore_ascii_case("local") {
+            return Ok(Self::Local);
+        }
+        ServerUrl::parse(text)
+            .map(Self::Server)
+            .map_err(|error| Fault::new(FaultCode::ControlAddress).with("reason", error))
+    }
+}
+
+impl<'de> Deserialize<'de> for Control {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(|fault| {
+            let reason = fault.details.get("reason").cloned().unwrap_or_default();
+            serde::de::Error::custom(reason)
+        })
+    }
+}
+
+fn unreadable(path: &Path, line: Option<usize>, reason: impl std::fmt::Display) -> Fault {
+    Fault::new(FaultCode::SettingsUnreadable)
+        .with("path", path.display())
+        .with("line", line.map_or("–".to_owned(), |line| line.to_string()))
+        .with("reason", reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_file_is_read() {
+        let settings = Settings::parse(
+            "control = \"wss://party.example.org\"\nport = 4000\nname = \"Zoë\"\nallow_uid = [1000]\nmdns = false\n",
+        )
+        .unwrap();
+        assert_eq!(settings.server().unwrap().authority(), "party.example.org:443");
+        assert_eq!(settings.port, NonZeroU16::new(4000));
+        assert_eq!(settings.player().unwrap().as_str(), "Zoë");
+        assert_eq!((settings.allow_uid, settings.mdns), (vec![1000], Some(false)));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        for (text, line, part) in [
+            ("port = 4000\ncolour = 1\n", 2, "colour"),
+            ("\n\ncontrol = \"http://x\"\n", 3, "wss://"),
+            ("control = \"ws://8.8.8.8\"", 1, "private"),
+            ("name = \"\"", 1, "empty"),
+            ("port = 0", 1, ""),
+            ("a = [", 1, ""),
+        ] {
+            let (at, reason) = Settings::parse(text).unwrap_err();
+            assert!(
+                at == line && reason.contains(part),
+                "{text:?}: line {at}, {reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_fault_names_file_and_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(FILE_NAME);
+        std::fs::write(&path, "port = 1\nport = \"x\"\n").unwrap();
+        let fault = Settings::read(None, dir.path()).unwrap_err();
+        assert_eq!(fault.code, FaultCode::SettingsUnreadable);
+        assert_eq!(fault.details["line"], "2");
+        assert_eq!(fault.details["path"], path.display().to_string());
+        let missing = Settings::read(Some(&dir.path().join("none")), dir.path()).unwrap_err();
+        assert_eq!(missing.code, FaultCode::SettingsUnreadable);
+    }
+
+    #[test]
+    fn the_command_line_wins_and_users_add_up() {
+        let file = Settings::parse("port = 1000\nlog = \"debug\"\nallow_uid = [1]").unwrap();
+        let line = Settings {
+            port: NonZeroU16::new(2000),
+            allow_uid: vec![2],
+            ..Settings::default()
+        };
+        let both = file.under(line);
+        assert_eq!(both.port, NonZeroU16::new(2000));
+        assert_eq!((both.log.as_deref(), both.allow_uid), (Some("debug"), vec![1, 2]));
+    }
+}
