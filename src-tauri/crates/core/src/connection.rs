@@ -26,6 +26,10 @@ const SILENT: Duration = Duration::from_secs(3);
 const LOST_AFTER: Duration = Duration::from_secs(10);
 /// Share of probes lost from which games suffer.
 const BAD_LOSS: f32 = 0.05;
+/// So many have to be lost before their share says anything.
+const SOME_LOST: u16 = 3;
+/// So many answers it takes before round-trip times say anything: the mean deviation begins at half the first one.
+const SOME_ANSWERS: u32 = 8;
 /// Mean deviation of the round-trip time from which games suffer.
 const BAD_JITTER: Duration = Duration::from_millis(30);
 /// Round-trip time from which games suffer.
@@ -325,6 +329,8 @@ impl Peer {
             self.tunnel.established = false;
             self.tunnel.restart(now);
             self.agent.restart(now);
+            // What went unanswered while its engine was down says nothing about the path.
+            self.latency = Latency::default();
         }
     }
 
@@ -544,9 +550,12 @@ impl Peer {
     fn judge(&mut self, now: Instant, out: &mut VecDeque<Output>) -> bool {
         let silent_for = self.last_heard.map(|at| now.saturating_duration_since(at));
         let up = self.tunnel.established && self.agent.chosen().is_some();
+        let lossy = self.latency.lost(now) >= SOME_LOST
+            && self.latency.loss(now).is_some_and(|loss| loss >= BAD_LOSS);
         let bad = match silent_for {
             Some(silent) if silent >= SILENT => Some("silent"),
-            _ if self.latency.loss(now).is_some_and(|loss| loss >= BAD_LOSS) => Some("loss"),
+            _ if lossy => Some("loss"),
+            _ if self.latency.answers() < SOME_ANSWERS => None,
             _ if self.latency.jitter().is_some_and(|jitter| jitter >= BAD_JITTER) => Some("jitter"),
             _ if self.latency.rtt().is_some_and(|rtt| rtt >= BAD_RTT) => Some("delay"),
             _ => None,

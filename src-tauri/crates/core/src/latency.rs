@@ -17,6 +17,7 @@ pub struct Latency {
     rtt: Option<Duration>,
     jitter: Duration,
     last_heard: Option<Instant>,
+    answers: u32,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,6 +55,7 @@ impl Latency {
             .rev()
             .find(|probe| probe.id == id && !probe.answered)?;
         probe.answered = true;
+        self.answers = self.answers.saturating_add(1);
         let sample = now.saturating_duration_since(probe.sent);
         self.last_heard = self.last_heard.max(Some(now));
         match self.rtt {
@@ -93,16 +95,30 @@ impl Latency {
     /// The share of probes of the last 60 s without an answer, from 0 to 1. A probe counts once its answer is due:
     /// after a second or four round trips. `None` while none is.
     pub fn loss(&self, now: Instant) -> Option<f32> {
+        let (all, lost) = self.counted(now);
+        (all > 0).then(|| f32::from(lost) / f32::from(all))
+    }
+
+    /// How many probes of the last 60 s were lost, in the sense of [`Self::loss`].
+    pub fn lost(&self, now: Instant) -> u16 {
+        self.counted(now).1
+    }
+
+    /// How many answers came so far.
+    pub fn answers(&self) -> u32 {
+        self.answers
+    }
+
+    fn counted(&self, now: Instant) -> (u16, u16) {
         let due = PATIENCE.max(self.rtt.unwrap_or_default() * 4);
         let age = |probe: &&Probe| now.saturating_duration_since(probe.sent);
         let counted = self
             .probes
             .iter()
             .filter(|p| age(p) <= WINDOW && (p.answered || age(p) > due));
-        let (all, lost) = counted.fold((0u16, 0u16), |(all, lost), probe| {
+        counted.fold((0u16, 0u16), |(all, lost), probe| {
             (all + 1, lost + u16::from(!probe.answered))
-        });
-        (all > 0).then(|| f32::from(lost) / f32::from(all))
+        })
     }
 
     /// When the last answer came.

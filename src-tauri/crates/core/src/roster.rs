@@ -277,6 +277,11 @@ impl Roster {
         }
     }
 
+    /// Whether the member is here and said something after its word of this number.
+    pub(crate) fn spoke_since(&self, member: &MemberId, word: Seq) -> bool {
+        self.rows.contains_key(member) && self.pins.get(member).is_some_and(|pin| word <= pin.seq)
+    }
+
     /// The member said by a word of this number that it leaves. `false` when it came back since.
     pub(crate) fn left(&mut self, member: &MemberId, word: Seq, seq: &mut Seq) -> bool {
         if let Some(pin) = self.pins.get_mut(member) {

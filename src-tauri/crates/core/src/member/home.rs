@@ -511,6 +511,8 @@ impl Member {
             matches!(opened, Ok(Word::Leave)).then_some(word.seq)
         });
         let stays = match word {
+            // It was true once, and is shown again now that the member is back.
+            Some(seq) if active.roster.spoke_since(&member, seq) => true,
             Some(seq) => {
                 active.roster.left(&member, seq, &mut self.desk.seq);
                 false
@@ -530,6 +532,9 @@ impl Member {
         let name = active.roster.name_of(&signal.author);
         let mut cx = self.desk.context(&active.ident, active.opened.range, view);
         let me = active.ident.me.id();
+        if signal.author == me {
+            return self.refuse(now, Fault::new(FaultCode::SignalRefused).with("member", name));
+        }
         let Some(peer) = active.roster.peer_mut(&signal.author) else {
             return self.look_again(now);
         };
