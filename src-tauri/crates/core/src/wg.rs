@@ -109,9 +109,14 @@ impl Door {
 /// One tunnel.
 pub struct Tunnel {
     tunn: Box<Tunn>,
+    limiter: Arc<RateLimiter>,
     number: u32,
     initiates: bool,
+    /// Whether there is a session to send in. It has to be exact: what boringtun is asked to seal without one, it
+    /// keeps.
     alive: bool,
+    /// A session ran out, which the next tick has to tell.
+    expired: bool,
     /// The newest session that something authentic arrived in: its count among the tunnel's.
     confirmed: Option<u8>,
 }
@@ -186,6 +191,8 @@ impl Tunnel {
         );
         Self {
             tunn: Box::new(tunn),
+            limiter: Arc::clone(&door.limiter),
+            expired: false,
             number,
             initiates,
             alive: false,
@@ -242,6 +249,7 @@ impl Tunnel {
         if out.len() < ROOM {
             return (Shaken::Refused, false);
         }
+        self.limiter.reset_count();
         let reply = match self.tunn.decapsulate(Some(source), datagram, out) {
             TunnResult::WriteToNetwork(reply) => reply.len(),
             TunnResult::Done => return (Shaken::Taken, false),
@@ -269,7 +277,9 @@ impl Tunnel {
             return None;
         }
         // boringtun counts its patience from when its timers last looked at the clock.
-        if let TunnResult::WriteToNetwork([1, ..]) = self.tunn.update_timers(out) {
+        let initiated = matches!(self.tunn.update_timers(out), TunnResult::WriteToNetwork([1, ..]));
+        self.notice_expiry();
+        if initiated {
             return Some(INITIATION);
         }
         match self.tunn.format_handshake_initiation(out, true) {
@@ -297,14 +307,20 @@ impl Tunnel {
             TunnResult::Err(_) => ticked.gave_up = true,
             _ => {}
         }
+        self.notice_expiry();
+        ticked.expired = std::mem::take(&mut self.expired);
+        ticked
+    }
+
+    /// To be called whenever boringtun's timers ran: only then do sessions end.
+    fn notice_expiry(&mut self) {
         // A session that nothing arrived in yet may stand in the current one's place; it is none to send in.
         let alive = self.confirmed.is_some() && self.tunn.time_since_last_handshake().is_some();
-        ticked.expired = self.alive && !alive;
+        self.expired |= self.alive && !alive;
         self.alive = alive;
         if !alive {
             self.confirmed = None;
         }
-        ticked
     }
 
     /// Something authentic arrived in the session of this count. Whether that is news.
@@ -327,3 +343,6 @@ impl Tunnel {
         while let TunnResult::WriteToNetwork(_) = self.tunn.decapsulate(None, &[], &mut scratch) {}
     }
 }
+
+#[cfg(all(test, feature = "virtual-time"))]
+mod tests;
