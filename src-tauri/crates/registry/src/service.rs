@@ -64,7 +64,9 @@ impl<S: Store> Service<S> {
         match frame {
             None => self.registry.malformed(now, connection),
             Some(frame) if self.retry_at.is_some() && changes_something(&frame.request) => {
-                self.refused.extend(text_of(connection, refusal(frame.id)));
+                let text = text_of(&refusal(frame.id));
+                self.refused
+                    .extend(text.map(|text| Delivery::Text(connection, text)));
             }
             Some(frame) => self.registry.frame(now, connection, frame),
         }
@@ -101,11 +103,18 @@ impl<S: Store> Service<S> {
         }
         let durable = self.save(now);
         let mut deliveries = std::mem::take(&mut self.refused);
+        // News goes to a whole party in a row and is written once.
+        let mut written: Option<(ServerFrame, String)> = None;
         for output in outputs {
             match output {
                 Output::Send(connection, frame) => {
                     let frame = if durable { frame } else { unacknowledged(frame) };
-                    deliveries.extend(text_of(connection, frame));
+                    if written.as_ref().is_none_or(|(last, _)| *last != frame) {
+                        written = text_of(&frame).map(|text| (frame, text));
+                    }
+                    if let Some((_, text)) = &written {
+                        deliveries.push(Delivery::Text(connection, text.clone()));
+                    }
                 }
                 Output::Close(connection) => deliveries.push(Delivery::Close(connection)),
                 Output::Store(_) => {}
@@ -185,9 +194,9 @@ fn unacknowledged(frame: ServerFrame) -> ServerFrame {
     }
 }
 
-fn text_of(connection: ConnId, frame: ServerFrame) -> Option<Delivery> {
-    match serde_json::to_string(&frame) {
-        Ok(text) => Some(Delivery::Text(connection, text)),
+fn text_of(frame: &ServerFrame) -> Option<String> {
+    match serde_json::to_string(frame) {
+        Ok(text) => Some(text),
         Err(error) => {
             tracing::error!(%error, "a frame can't be written");
             None

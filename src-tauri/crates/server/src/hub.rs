@@ -13,9 +13,11 @@ use tokio::sync::{mpsc, oneshot};
 /// Events that wait for the registry. Each connection has one at a time on its way here, so this slows reading
 /// down and loses nothing.
 const EVENTS: usize = 1024;
-/// Frames that wait for one client. The worst moment is when all members of a party come back at once: each of
-/// 250 tells of its return and of its record.
-const FRAMES: usize = 1024;
+/// Frames that wait for one client, for each member that a party may have: the worst moment is when all come back
+/// at once, and each returns, publishes its record and signals.
+const FRAMES_PER_MEMBER: usize = 4;
+/// And so many answers.
+const ANSWERS: usize = 64;
 /// The store is written to at most so often for the sake of `/healthz`.
 const CHECK: Duration = Duration::from_secs(1);
 
@@ -24,6 +26,7 @@ const CHECK: Duration = Duration::from_secs(1);
 pub(crate) struct Hub {
     events: mpsc::Sender<Event>,
     next: Arc<AtomicU64>,
+    frames: usize,
 }
 
 /// The registry's thread has ended, nothing is served any longer.
@@ -41,8 +44,11 @@ enum Event {
 }
 
 impl Hub {
-    /// Starts the thread. The receiver fires when it has ended.
-    pub(crate) fn start(service: Service<AnyStore>) -> std::io::Result<(Self, oneshot::Receiver<()>)> {
+    /// Starts the thread, for parties of so many members. The receiver fires when it has ended.
+    pub(crate) fn start(
+        service: Service<AnyStore>,
+        members: u8,
+    ) -> std::io::Result<(Self, oneshot::Receiver<()>)> {
         let (events, receiver) = mpsc::channel(EVENTS);
         let (ended, on_end) = oneshot::channel();
         let runtime = runtime::Builder::new_current_thread().enable_time().build()?;
@@ -62,6 +68,7 @@ impl Hub {
         let hub = Self {
             events,
             next: Arc::default(),
+            frames: usize::from(members) * FRAMES_PER_MEMBER + ANSWERS,
         };
         Ok((hub, on_end))
     }
@@ -73,7 +80,7 @@ impl Hub {
         source: Source,
     ) -> Result<(ConnId, mpsc::Receiver<Utf8Bytes>), HubGone> {
         let id = ConnId(self.next.fetch_add(1, Ordering::Relaxed));
-        let (sender, receiver) = mpsc::channel(FRAMES);
+        let (sender, receiver) = mpsc::channel(self.frames);
         self.tell(Event::Connected(id, source, sender)).await?;
         Ok((id, receiver))
     }
@@ -182,11 +189,16 @@ impl Thread {
     fn deliver(&mut self, now: Instant) {
         loop {
             let mut slow = Vec::new();
+            let mut last = Utf8Bytes::default();
             for delivery in self.service.flush(now) {
                 match delivery {
                     Delivery::Text(id, text) => {
+                        // News for a whole party is held in memory once, however long some take to read it.
+                        if last.as_str() != text {
+                            last = text.into();
+                        }
                         if let Some(client) = self.clients.get(&id)
-                            && client.try_send(text.into()).is_err()
+                            && client.try_send(last.clone()).is_err()
                         {
                             self.clients.remove(&id);
                             slow.push(id);

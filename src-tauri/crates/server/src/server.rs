@@ -61,7 +61,7 @@ impl Server {
         let (choice, members) = (settings.store.clone(), settings.members);
         let service = tokio::task::spawn_blocking(move || open(&choice, members)).await??;
         tracing::info!(parties = service.registry().live_parties(), "the store is open");
-        let (hub, hub_ended) = Hub::start(service).context("can't start the registry's thread")?;
+        let (hub, hub_ended) = Hub::start(service, members).context("can't start the registry's thread")?;
         let (tls, current_tls) = watch::channel(tls);
         let (stopping, on_stop) = watch::channel(false);
         let (alive_sender, alive) = mpsc::channel(1);

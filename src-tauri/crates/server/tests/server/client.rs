@@ -144,7 +144,11 @@ impl Client {
         loop {
             match self.next().await {
                 Ok(frame) => self.news.push_back(frame.message),
-                Err(frame) => return frame.map(|frame| frame.code.into()),
+                Err(frame) => {
+                    // Agrees, so that the server need not wait.
+                    while let Some(Ok(_)) = timeout(PATIENCE, self.socket.next()).await.unwrap() {}
+                    return frame.map(|frame| frame.code.into());
+                }
             }
         }
     }
