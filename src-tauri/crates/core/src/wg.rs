@@ -344,5 +344,5 @@ impl Tunnel {
     }
 }
 
-#[cfg(all(test, feature = "virtual-time"))]
+#[cfg(test)]
 mod tests;
