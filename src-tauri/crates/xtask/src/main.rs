@@ -1,10 +1,11 @@
 //! `cargo xtask`: LANrage's build, run, test, lab and bench commands, the same on every system.
 //!
 //! One file per verb; what they share: [`packages`] (the system's packages, listed once), [`toolchain`] (the
-//! versions of Rust and Node), [`programs`] (building ours), [`ui`] (the frontend), [`lab`] (rights for network
+//! versions of Rust and Node), [`programs`] (building ours), [`frontend`] (the page in the window), [`lab`] (rights for network
 //! namespaces) and [`shell`] (running other programs).
 
 mod bench;
+mod frontend;
 mod lab;
 mod packages;
 mod party;
@@ -32,6 +33,7 @@ enum Verb {
     Run(run::Arguments),
     Test(test::Arguments),
     Party(party::Arguments),
+    Ui(ui::Arguments),
     Lab(lab::Arguments),
     Bench(bench::Arguments),
 }
@@ -51,6 +53,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Run(arguments) => run::run(&arguments),
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Party(arguments) => party::run(&arguments),
+        Verb::Ui(arguments) => ui::run(&arguments),
         Verb::Lab(arguments) => lab::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
     }

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::programs::{self, Profile};
-use crate::{packages, shell, toolchain, ui};
+use crate::{frontend, packages, shell, toolchain};
 
 /// The engine's exit status for a client that reaches no engine.
 const NOT_REACHABLE: i32 = 3;
@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     toolchain::check()?;
     packages::ensure(packages::For::Building, arguments.yes)?;
-    ui::build()?;
+    frontend::build()?;
     let engine = programs::build("lanrage-engine", Profile::Debug)?;
     let window = programs::build("lanrage", Profile::Debug)?;
 

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: everything that is checked, in steps.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 use std::{env, fs};
@@ -9,13 +9,18 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::programs::{self, Profile, SIM_TARGET};
-use crate::{lab, packages, shell, toolchain, ui};
+use crate::{frontend, lab, packages, shell, toolchain};
 
 /// When all steps together take longer than this, it is said aloud: twenty minutes before a runner gives up.
 const ALARM: Duration = Duration::from_secs(70 * 60);
 
 /// A cargo-deny that compiles with the oldest Rust we support.
 const CARGO_DENY: &str = "^0.19";
+
+/// Runs a command on a virtual display and a session bus of its own. What those say goes to the file named first, lest
+/// it tears the command's lines apart.
+const DESKTOP: &str = r#"exec 9>&2 2>"$0"
+exec xvfb-run -a -s "-screen 0 1280x900x24" dbus-run-session -- sh -c 'exec "$@" 2>&9 9>&-' sh "$@""#;
 
 /// Check everything: packages, frontend, format, lints, licences, unit tests, simulations, labs and the window.
 ///
@@ -120,7 +125,7 @@ impl Step {
                 packages::ensure(packages::For::Testing, yes)?;
                 ensure_cargo_deny()
             }
-            Self::Ui => ui::test(),
+            Self::Ui => frontend::test(),
             Self::Fmt => cargo(&["fmt", "--all", "--", "--check"]),
             Self::Clippy => {
                 cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
@@ -194,14 +199,13 @@ fn test_window() -> Result<()> {
     let window = programs::build("lanrage", Profile::Debug)?;
     let test = ["test", "--package", "lanrage-tests", "--test", "window"];
     cargo(&[&test[..], &["--no-run"]].concat())?;
-    let folder = programs::target()?.join("window");
-    let mut command = lab::isolated("xvfb-run".as_ref())?;
+    let mut command = lab::isolated("sh".as_ref())?;
     command
         .env("LANRAGE_ENGINE", engine)
         .env("LANRAGE_WINDOW", window);
-    private_folders(&mut command, folder)?;
-    // The bus has to start with the folders already set.
-    command.args(["-a", "-s", "-screen 0 1280x900x24", "dbus-run-session", "--"]);
+    let folder = programs::target()?.join("window");
+    private_folders(&mut command, &folder)?;
+    command.args(["-c", DESKTOP]).arg(folder.join("desktop.log"));
     shell::run(
         command
             .arg(cargo_path())
@@ -211,9 +215,9 @@ fn test_window() -> Result<()> {
 }
 
 /// Gives a command empty folders for settings, data and sockets, so that nothing of the user's is read or touched.
-fn private_folders(command: &mut Command, folder: PathBuf) -> Result<()> {
+fn private_folders(command: &mut Command, folder: &Path) -> Result<()> {
     if folder.exists() {
-        fs::remove_dir_all(&folder).with_context(|| format!("{} can't be emptied", folder.display()))?;
+        fs::remove_dir_all(folder).with_context(|| format!("{} can't be emptied", folder.display()))?;
     }
     for name in [
         "CONFIG_HOME",

@@ -1,50 +1,71 @@
-//! The frontend: its packages, checks and build.
+//! `cargo xtask ui`: the real window on a scripted engine.
 
 use std::fs;
-use std::process::Command;
-use std::time::SystemTime;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
-use crate::shell;
+use crate::programs::{self, Profile};
+use crate::{frontend, packages, shell, toolchain};
 
-/// Installs the frontend's packages when the lock file changed since they were, and builds `ui/dist`, which has to
-/// exist before cargo builds the window.
-///
-/// # Errors
-/// When npm fails.
-pub(crate) fn build() -> Result<()> {
-    install()?;
-    shell::run(npm()?.args(["run", "build"]))
+/// Open the real window on a scripted engine: nothing is networked, no rights are needed.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// The state to begin with, such as idle, joining, alone, mixed or control-away; any other name lists them all.
+    #[arg(long, value_name = "NAME", default_value = "idle")]
+    scene: String,
+    /// Install packages without asking.
+    #[arg(long)]
+    yes: bool,
 }
 
-/// Installs its packages, checks types, runs its tests and builds it.
-///
-/// # Errors
-/// At the first that fails.
-pub(crate) fn test() -> Result<()> {
-    install()?;
-    shell::run(npm()?.args(["run", "check"]))?;
-    shell::run(npm()?.args(["run", "test"]))?;
-    shell::run(npm()?.args(["run", "build"]))
-}
-
-fn install() -> Result<()> {
-    let folder = shell::root()?.join("ui");
-    let changed =
-        |file: &str| -> Option<SystemTime> { fs::metadata(folder.join(file)).ok()?.modified().ok() };
-    let lock = changed("package-lock.json").context("ui/package-lock.json is missing")?;
-    // npm writes this file at the end of every install.
-    if changed("node_modules/.package-lock.json").is_some_and(|installed| installed >= lock) {
-        println!("The frontend's packages are up to date.");
-        return Ok(());
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    toolchain::check()?;
+    packages::ensure(packages::For::Building, arguments.yes)?;
+    frontend::build()?;
+    let window = programs::build("lanrage", Profile::Debug)?;
+    shell::run(shell::cargo()?.args(["build", "--package", "lanrage-tests", "--bin", "scripted"]))?;
+    let target = programs::target()?;
+    let folder = target.join("ui");
+    fs::create_dir_all(&folder)?;
+    let socket = folder.join("engine.sock");
+    if socket.exists() {
+        fs::remove_file(&socket)?;
     }
-    shell::run(npm()?.args(["ci", "--no-audit", "--no-fund"]))
+    let _engine = Scripted::start(&target.join("debug/scripted"), &socket, &arguments.scene)?;
+    shell::run_to_its_end(shell::command(window)?.env("LANRAGE_SOCKET", &socket))
 }
 
-fn npm() -> Result<Command> {
-    // On Windows npm is a script, which only its full name starts.
-    let mut npm = shell::command(if cfg!(windows) { "npm.cmd" } else { "npm" })?;
-    npm.current_dir(shell::root()?.join("ui"));
-    Ok(npm)
+/// The scripted engine; ended when dropped.
+struct Scripted(Child);
+
+impl Scripted {
+    fn start(program: &Path, socket: &Path, scene: &str) -> Result<Self> {
+        let mut command = Command::new(program);
+        command
+            .arg("--socket")
+            .arg(socket)
+            .args(["--scene", scene])
+            .stdin(Stdio::null());
+        shell::say(&command);
+        let mut scripted = Self(command.spawn().context("the scripted engine can't be started")?);
+        // Elsewhere the socket is no file; the window asks until somebody answers.
+        while cfg!(unix) && !socket.exists() {
+            if let Some(status) = scripted.0.try_wait()? {
+                bail!("the scripted engine ended with {status}");
+            }
+            thread::sleep(shell::LOOK);
+        }
+        Ok(scripted)
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        // Fails only for a child that has ended, which is what is wanted.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
