@@ -126,7 +126,8 @@ fn a_server_that_forgot_the_party_waits_for_its_founder() {
     trio.sim.restart_server(server);
     let since = trio.sim.elapsed();
     super::chatter(&mut trio.sim, &[trio.tom, trio.zoe], ms(200), seconds(30));
-    trio.sim.wait_condition(trio.tom, FaultCode::PartyForgotten, seconds(15));
+    trio.sim
+        .wait_condition(trio.tom, FaultCode::PartyForgotten, seconds(15));
     trio.sim.run_for(seconds(31));
     nothing_lost(&trio.sim, &[trio.tom, trio.zoe], since);
     trio.sim.restart(trio.anna);
@@ -150,7 +151,10 @@ fn without_its_server_a_party_is_created_on_this_computer_and_says_so() {
         }
         let party = sim.create(anna, "Friday night");
         assert!(sim.has_condition(anna, FaultCode::LocalFallback));
-        assert_eq!(sim.view(anna).control.mode, lanrage_proto::ipc::ControlMode::Local);
+        assert_eq!(
+            sim.view(anna).control.mode,
+            lanrage_proto::ipc::ControlMode::Local
+        );
         assert!(!party.invite.contains("server="));
         sim.join(tom, &party.id);
         sim.wait_connected(&[anna, tom], seconds(2));

@@ -9,15 +9,21 @@ use lanrage_tests::sim::Sim;
 #[test]
 fn who_leaves_is_gone_for_all_at_once_and_nothing_is_left_behind() {
     for (seed, on_server) in [(1, false), (2, true)] {
-        let mut trio = if on_server { Trio::on_server(seed).0 } else { Trio::local(seed) };
+        let mut trio = if on_server {
+            Trio::on_server(seed).0
+        } else {
+            Trio::local(seed)
+        };
         trio.sim.leave(trio.tom);
         assert!(!trio.sim.has_adapter(trio.tom));
         assert_eq!(trio.sim.party(trio.tom), None);
-        trio.sim.run_until("gone from the others' lists", seconds(1), |sim| {
-            [trio.anna, trio.zoe].iter().all(|node| {
-                sim.row(*node, trio.tom).is_none_or(|row| row.state == PeerState::Disconnected)
-            })
-        });
+        trio.sim
+            .run_until("gone from the others' lists", seconds(1), |sim| {
+                [trio.anna, trio.zoe].iter().all(|node| {
+                    sim.row(*node, trio.tom)
+                        .is_none_or(|row| row.state == PeerState::Disconnected)
+                })
+            });
         let since = trio.sim.elapsed();
         super::chatter(&mut trio.sim, &[trio.anna, trio.zoe], super::ms(200), seconds(5));
         trio.sim.run_for(seconds(6));
@@ -44,7 +50,11 @@ fn who_left_and_joins_again_gets_the_same_address() {
 #[test]
 fn when_the_host_leaves_the_party_ends_for_all_and_all_are_told() {
     for (seed, on_server) in [(4, false), (5, true)] {
-        let mut trio = if on_server { Trio::on_server(seed).0 } else { Trio::local(seed) };
+        let mut trio = if on_server {
+            Trio::on_server(seed).0
+        } else {
+            Trio::local(seed)
+        };
         trio.sim.leave(trio.anna);
         for node in [trio.tom, trio.zoe] {
             trio.sim.run_until("out of the party", seconds(2), |sim| {
@@ -65,8 +75,11 @@ fn who_was_away_when_the_party_ended_is_told_on_return() {
     trio.sim.leave(trio.anna);
     trio.sim.run_for(minutes(30));
     trio.sim.restart(trio.tom);
-    trio.sim.wait_condition(trio.tom, FaultCode::PartyDissolved, seconds(5));
-    trio.sim.run_until("out of the party", seconds(1), |sim| sim.party(trio.tom).is_none());
+    trio.sim
+        .wait_condition(trio.tom, FaultCode::PartyDissolved, seconds(5));
+    trio.sim.run_until("out of the party", seconds(1), |sim| {
+        sim.party(trio.tom).is_none()
+    });
 }
 
 #[test]
@@ -76,8 +89,10 @@ fn the_hosts_word_reaches_friends_by_the_tunnels_while_the_server_is_away() {
     trio.sim.run_for(seconds(15));
     trio.sim.leave(trio.anna);
     for node in [trio.tom, trio.zoe] {
-        trio.sim.wait_condition(node, FaultCode::PartyDissolved, seconds(5));
-        trio.sim.run_until("out of the party", seconds(5), |sim| sim.party(node).is_none());
+        trio.sim
+            .wait_condition(node, FaultCode::PartyDissolved, seconds(5));
+        trio.sim
+            .run_until("out of the party", seconds(5), |sim| sim.party(node).is_none());
     }
 }
 
@@ -88,11 +103,13 @@ fn a_leave_is_carried_out_while_the_server_is_away() {
     trio.sim.run_for(seconds(15));
     trio.sim.leave(trio.tom);
     assert!(!trio.sim.has_adapter(trio.tom));
-    trio.sim.run_until("gone from the others' lists", seconds(5), |sim| {
-        [trio.anna, trio.zoe].iter().all(|node| {
-            sim.row(*node, trio.tom).is_none_or(|row| row.state == PeerState::Disconnected)
-        })
-    });
+    trio.sim
+        .run_until("gone from the others' lists", seconds(5), |sim| {
+            [trio.anna, trio.zoe].iter().all(|node| {
+                sim.row(*node, trio.tom)
+                    .is_none_or(|row| row.state == PeerState::Disconnected)
+            })
+        });
 }
 
 #[test]

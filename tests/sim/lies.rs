@@ -53,13 +53,17 @@ impl Trio {
             _ => Vec::new(),
         };
         let shown = self.sim.told(node).flat_map(entries);
-        shown.filter(|entry| entry.member == whom && entry.record.is_some()).last().unwrap()
+        shown
+            .filter(|entry| entry.member == whom && entry.record.is_some())
+            .last()
+            .unwrap()
     }
 
     /// The control plane shows `node` this entry as news.
     fn show(&mut self, node: Node, member: MemberEntry) {
         let version = self.next_version(node);
-        self.sim.tell(node, ServerMessage::PeerUpdated { version, member });
+        self.sim
+            .tell(node, ServerMessage::PeerUpdated { version, member });
     }
 
     /// What the record in an entry says.
@@ -78,7 +82,16 @@ impl Trio {
     fn word(&self, author: Node, word: Word) -> Sealed {
         let (party, keys) = self.sim.keys(author, &self.party.id);
         let chain = records::founding_hash(&self.founding());
-        records::seal_word(&party, &keys, Epoch(0), Seq::at_boot(1000), word, &chain, &mut rng()).unwrap()
+        records::seal_word(
+            &party,
+            &keys,
+            Epoch(0),
+            Seq::at_boot(1000),
+            word,
+            &chain,
+            &mut rng(),
+        )
+        .unwrap()
     }
 
     /// `victim` names the lie, and for a while after it nothing is lost between any of them, nobody's row is gone.
@@ -141,7 +154,10 @@ fn a_record_of_another_party_is_refused() {
     let other = trio.sim.create(ben, "Elsewhere");
     let (party, keys) = trio.sim.keys(ben, &other.id);
     let mut entry = trio.entry(trio.anna, trio.tom);
-    let record = Record { wg: keys.wg_public(), ..trio.record(&entry) };
+    let record = Record {
+        wg: keys.wg_public(),
+        ..trio.record(&entry)
+    };
     let sealed = records::seal_record(&party, &keys, Epoch(0), Seq::at_boot(9), &record, &mut rng()).unwrap();
     entry.record = Some(sealed);
     trio.show(trio.anna, entry);
@@ -152,7 +168,10 @@ fn a_record_of_another_party_is_refused() {
 fn a_member_who_changes_her_wireguard_key_is_named_and_keeps_her_old_one() {
     let (mut trio, _) = Trio::on_server(4);
     let mut entry = trio.entry(trio.anna, trio.zoe);
-    let record = Record { wg: WgPublic([9; 32]), ..trio.record(&entry) };
+    let record = Record {
+        wg: WgPublic([9; 32]),
+        ..trio.record(&entry)
+    };
     entry.record = Some(trio.signed(trio.zoe, &record));
     trio.show(trio.anna, entry);
     trio.is_named_and_harmless(trio.anna, FaultCode::KeyChanged);
@@ -183,8 +202,10 @@ fn a_member_who_claims_anothers_wireguard_key_is_named() {
     let version = trio.next_version(trio.anna);
     let (all, since) = (trio.all(), trio.sim.elapsed());
     trio.chatter(WHILE);
-    trio.sim.tell(trio.anna, ServerMessage::PeerJoined { version, member });
-    trio.sim.wait_condition(trio.anna, FaultCode::KeyChanged, seconds(15));
+    trio.sim
+        .tell(trio.anna, ServerMessage::PeerJoined { version, member });
+    trio.sim
+        .wait_condition(trio.anna, FaultCode::KeyChanged, seconds(15));
     trio.sim.run_for(WHILE + seconds(1));
     nothing_lost(&trio.sim, &all, since);
 }
@@ -195,12 +216,28 @@ fn two_members_shown_with_one_lease_are_named() {
     let toms = trio.entry(trio.anna, trio.tom);
     let zoes = trio.entry(trio.anna, trio.zoe);
     // The control plane deals Zoe the slot that Tom has, whatever she signed.
-    trio.show(trio.anna, MemberEntry { slot: toms.slot, ..zoes.clone() });
+    trio.show(
+        trio.anna,
+        MemberEntry {
+            slot: toms.slot,
+            ..zoes.clone()
+        },
+    );
     trio.is_named_and_harmless(trio.anna, FaultCode::LeaseClash);
     // And Zoe is in league with it and signs Tom's slot.
-    let record = Record { slot: toms.slot, ..trio.record(&zoes) };
+    let record = Record {
+        slot: toms.slot,
+        ..trio.record(&zoes)
+    };
     let record = Some(trio.signed(trio.zoe, &record));
-    trio.show(trio.anna, MemberEntry { slot: toms.slot, record: record.clone(), ..zoes.clone() });
+    trio.show(
+        trio.anna,
+        MemberEntry {
+            slot: toms.slot,
+            record: record.clone(),
+            ..zoes.clone()
+        },
+    );
     trio.is_named_and_harmless(trio.anna, FaultCode::LeaseClash);
     trio.show(trio.anna, MemberEntry { record, ..zoes });
     trio.is_named_and_harmless(trio.anna, FaultCode::LeaseClash);
@@ -225,7 +262,8 @@ fn a_newcomer_in_an_occupied_place_gets_no_tunnel() {
         ..toms
     };
     let version = trio.next_version(trio.anna);
-    trio.sim.tell(trio.anna, ServerMessage::PeerJoined { version, member });
+    trio.sim
+        .tell(trio.anna, ServerMessage::PeerJoined { version, member });
     trio.is_named_and_harmless(trio.anna, FaultCode::LeaseClash);
 }
 
@@ -276,7 +314,13 @@ fn trio_with_signals(seed: u64) -> (Trio, Sealed) {
     sim.run_for(seconds(4));
     sim.mend(anna, tom);
     sim.wait_connected(&[anna, tom, zoe], seconds(20));
-    let trio = Trio { sim, anna, tom, zoe, party };
+    let trio = Trio {
+        sim,
+        anna,
+        tom,
+        zoe,
+        party,
+    };
     let toms = trio.id_of(tom);
     let signals = trio.sim.told(anna).filter_map(|message| match message {
         ServerMessage::Signal { signal } if signal.author == toms => Some(signal.clone()),
@@ -298,10 +342,23 @@ fn a_replayed_signal_is_refused() {
 fn an_altered_signal_is_refused() {
     let (mut trio, signal) = trio_with_signals(11);
     let node = trio.anna;
-    let signal = Sealed { seq: Seq(signal.seq.0 + 1000), ..signal };
-    trio.sim.tell(node, ServerMessage::Signal { signal: signal.clone() });
+    let signal = Sealed {
+        seq: Seq(signal.seq.0 + 1000),
+        ..signal
+    };
+    trio.sim.tell(
+        node,
+        ServerMessage::Signal {
+            signal: signal.clone(),
+        },
+    );
     trio.is_named_and_harmless(node, FaultCode::SignalRefused);
-    trio.sim.tell(node, ServerMessage::Signal { signal: flipped(signal) });
+    trio.sim.tell(
+        node,
+        ServerMessage::Signal {
+            signal: flipped(signal),
+        },
+    );
     trio.is_named_and_harmless(node, FaultCode::SignalRefused);
 }
 
@@ -319,7 +376,8 @@ fn a_signal_for_somebody_else_is_refused() {
 #[test]
 fn a_party_is_not_ended_without_its_hosts_word() {
     let (mut trio, _) = Trio::on_server(13);
-    trio.sim.tell(trio.tom, ServerMessage::PartyDissolved { statement: None });
+    trio.sim
+        .tell(trio.tom, ServerMessage::PartyDissolved { statement: None });
     trio.is_named_and_harmless(trio.tom, FaultCode::DissolveRefused);
 }
 
@@ -327,11 +385,19 @@ fn a_party_is_not_ended_without_its_hosts_word() {
 fn a_party_is_not_ended_by_anybody_elses_word() {
     let (mut trio, _) = Trio::on_server(14);
     let zoes = trio.word(trio.zoe, Word::Dissolve);
-    let hosts_name_on_it = Sealed { author: trio.id_of(trio.anna), ..zoes.clone() };
+    let hosts_name_on_it = Sealed {
+        author: trio.id_of(trio.anna),
+        ..zoes.clone()
+    };
     let hosts_other_word = trio.word(trio.anna, Word::Leave);
     let damaged = flipped(trio.word(trio.anna, Word::Dissolve));
     for statement in [zoes, hosts_name_on_it, hosts_other_word, damaged] {
-        trio.sim.tell(trio.tom, ServerMessage::PartyDissolved { statement: Some(statement) });
+        trio.sim.tell(
+            trio.tom,
+            ServerMessage::PartyDissolved {
+                statement: Some(statement),
+            },
+        );
         trio.is_named_and_harmless(trio.tom, FaultCode::DissolveRefused);
     }
 }
@@ -344,9 +410,22 @@ fn the_word_that_ends_another_party_ends_only_that() {
     let other = trio.sim.create(ben, "Elsewhere");
     let (party, keys) = trio.sim.keys(ben, &other.id);
     let chain = records::founding_hash(&trio.founding());
-    let word =
-        records::seal_word(&party, &keys, Epoch(0), Seq::at_boot(2), Word::Dissolve, &chain, &mut rng()).unwrap();
-    trio.sim.tell(trio.tom, ServerMessage::PartyDissolved { statement: Some(word) });
+    let word = records::seal_word(
+        &party,
+        &keys,
+        Epoch(0),
+        Seq::at_boot(2),
+        Word::Dissolve,
+        &chain,
+        &mut rng(),
+    )
+    .unwrap();
+    trio.sim.tell(
+        trio.tom,
+        ServerMessage::PartyDissolved {
+            statement: Some(word),
+        },
+    );
     trio.is_named_and_harmless(trio.tom, FaultCode::DissolveRefused);
 }
 
@@ -354,7 +433,14 @@ fn the_word_that_ends_another_party_ends_only_that() {
 fn a_friend_whose_tunnel_lives_is_not_removed_without_her_word() {
     let (mut trio, _) = Trio::on_server(16);
     let (version, member) = (trio.next_version(trio.tom), trio.id_of(trio.zoe));
-    trio.sim.tell(trio.tom, ServerMessage::PeerLeft { version, member, statement: None });
+    trio.sim.tell(
+        trio.tom,
+        ServerMessage::PeerLeft {
+            version,
+            member,
+            statement: None,
+        },
+    );
     trio.is_named_and_harmless(trio.tom, FaultCode::LeaveRefused);
 }
 
@@ -363,11 +449,21 @@ fn a_friend_is_not_removed_by_anybody_elses_word() {
     let (mut trio, _) = Trio::on_server(17);
     let member = trio.id_of(trio.zoe);
     let toms = trio.word(trio.tom, Word::Leave);
-    let renamed = Sealed { author: member, ..toms.clone() };
+    let renamed = Sealed {
+        author: member,
+        ..toms.clone()
+    };
     let damaged = flipped(trio.word(trio.zoe, Word::Leave));
     for statement in [toms, renamed, damaged] {
         let version = trio.next_version(trio.tom);
-        trio.sim.tell(trio.tom, ServerMessage::PeerLeft { version, member, statement: Some(statement) });
+        trio.sim.tell(
+            trio.tom,
+            ServerMessage::PeerLeft {
+                version,
+                member,
+                statement: Some(statement),
+            },
+        );
         trio.is_named_and_harmless(trio.tom, FaultCode::LeaveRefused);
     }
 }
@@ -378,15 +474,29 @@ fn a_leave_said_before_a_return_does_not_remove_who_came_back() {
     trio.sim.leave(trio.zoe);
     trio.sim.run_for(seconds(2));
     let left = |message: &ServerMessage| match message {
-        ServerMessage::PeerLeft { statement: Some(statement), .. } => Some(statement.clone()),
+        ServerMessage::PeerLeft {
+            statement: Some(statement),
+            ..
+        } => Some(statement.clone()),
         _ => None,
     };
-    let old = trio.sim.told(trio.tom).find_map(left).expect("no leave was passed on");
+    let old = trio
+        .sim
+        .told(trio.tom)
+        .find_map(left)
+        .expect("no leave was passed on");
     trio.sim.join(trio.zoe, &trio.party.invite);
     let all = trio.all();
     trio.sim.wait_connected(&all, seconds(5));
     let (version, member) = (trio.next_version(trio.tom), trio.id_of(trio.zoe));
-    trio.sim.tell(trio.tom, ServerMessage::PeerLeft { version, member, statement: Some(old) });
+    trio.sim.tell(
+        trio.tom,
+        ServerMessage::PeerLeft {
+            version,
+            member,
+            statement: Some(old),
+        },
+    );
     trio.is_named_and_harmless(trio.tom, FaultCode::LeaveRefused);
 }
 
@@ -448,7 +558,9 @@ fn a_control_plane_that_shows_two_worlds_is_named() {
     sim.break_control(tom);
     sim.wait_connected(&[anna, tom, zoe], seconds(30));
     sim.run_until("conditions over", seconds(30), |sim| {
-        [anna, tom, zoe].iter().all(|node| !sim.has_condition(*node, FaultCode::ViewsDiffer))
+        [anna, tom, zoe]
+            .iter()
+            .all(|node| !sim.has_condition(*node, FaultCode::ViewsDiffer))
     });
 }
 
@@ -550,7 +662,8 @@ fn a_forged_record_gets_nobody_else_into_trouble() {
         {
             let mut said = records::open_record(&party, record).unwrap();
             said.slot = Slot::FOUNDER;
-            *record = records::seal_record(&party, &keys, record.epoch, record.seq, &said, &mut rng()).unwrap();
+            *record =
+                records::seal_record(&party, &keys, record.epoch, record.seq, &said, &mut rng()).unwrap();
         }
         Fate::Pass
     });
@@ -558,7 +671,8 @@ fn a_forged_record_gets_nobody_else_into_trouble() {
     trio.sim.restart(trio.zoe);
     let since = trio.sim.elapsed();
     chatter(&mut trio.sim, &[trio.anna, trio.tom], ms(200), seconds(20));
-    trio.sim.wait_condition(trio.tom, FaultCode::LeaseClash, seconds(10));
+    trio.sim
+        .wait_condition(trio.tom, FaultCode::LeaseClash, seconds(10));
     trio.sim.run_for(seconds(20));
     nothing_lost(&trio.sim, &[trio.anna, trio.tom], since);
     assert_eq!(trio.sim.row(trio.tom, trio.anna).unwrap().address, "10.66.0.1");

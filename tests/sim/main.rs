@@ -6,8 +6,10 @@
 mod away;
 mod leaving;
 mod lies;
+mod moving;
 mod refused;
 mod silence;
+mod storm;
 mod together;
 
 use lanrage_proto::ipc::Created;
@@ -101,7 +103,11 @@ fn chatter(sim: &mut Sim, nodes: &[Node], every: Duration, lasting: Duration) {
 fn pairs(nodes: &[Node]) -> Vec<(Node, Node)> {
     let others = |from: &Node| {
         let from = *from;
-        nodes.iter().filter(move |to| **to != from).map(move |to| (from, *to)).collect::<Vec<_>>()
+        nodes
+            .iter()
+            .filter(move |to| **to != from)
+            .map(move |to| (from, *to))
+            .collect::<Vec<_>>()
     };
     nodes.iter().flat_map(others).collect()
 }

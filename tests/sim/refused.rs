@@ -23,7 +23,10 @@ fn a_full_party_says_so() {
     let zoe = sim.player("zoe", LAN);
     let party = sim.create(anna, "Friday night");
     sim.join(tom, &party.invite);
-    assert_eq!(sim.try_join(zoe, &party.invite).unwrap_err().code, FaultCode::PartyFull);
+    assert_eq!(
+        sim.try_join(zoe, &party.invite).unwrap_err().code,
+        FaultCode::PartyFull
+    );
     assert_eq!(sim.party(zoe), None);
     assert!(!sim.has_adapter(zoe));
     // A place that is given up is free for another.
@@ -38,7 +41,10 @@ fn an_id_that_no_server_knows_is_called_unknown() {
     let server = sim.server("server", LAN);
     let url = sim.url(server);
     let tom = sim.player_on("tom", LAN, url);
-    assert_eq!(sim.try_join(tom, &stranger_id()).unwrap_err().code, FaultCode::PartyUnknown);
+    assert_eq!(
+        sim.try_join(tom, &stranger_id()).unwrap_err().code,
+        FaultCode::PartyUnknown
+    );
     assert_eq!(sim.party(tom), None);
 }
 
@@ -47,7 +53,10 @@ fn an_id_that_nobody_answers_for_is_called_unreachable() {
     let mut sim = Sim::new(3);
     let tom = sim.player("tom", LAN);
     let before = sim.elapsed();
-    assert_eq!(sim.try_join(tom, &stranger_id()).unwrap_err().code, FaultCode::ControlUnreachable);
+    assert_eq!(
+        sim.try_join(tom, &stranger_id()).unwrap_err().code,
+        FaultCode::ControlUnreachable
+    );
     assert!(sim.elapsed() - before <= seconds(15));
     assert_eq!(sim.party(tom), None);
 }
@@ -59,9 +68,15 @@ fn a_party_that_has_ended_says_so_for_a_day() {
     trio.sim.run_for(minutes(60));
     let url = trio.sim.url(server);
     let ben = trio.sim.player_on("ben", LAN, url);
-    assert_eq!(trio.sim.try_join(ben, &trio.party.id).unwrap_err().code, FaultCode::PartyEnded);
+    assert_eq!(
+        trio.sim.try_join(ben, &trio.party.id).unwrap_err().code,
+        FaultCode::PartyEnded
+    );
     trio.sim.run_for(minutes(24 * 60));
-    assert_eq!(trio.sim.try_join(ben, &trio.party.id).unwrap_err().code, FaultCode::PartyUnknown);
+    assert_eq!(
+        trio.sim.try_join(ben, &trio.party.id).unwrap_err().code,
+        FaultCode::PartyUnknown
+    );
 }
 
 #[test]
@@ -84,7 +99,10 @@ fn one_party_at_a_time() {
     let refused = trio.sim.try_join(trio.tom, &stranger_id()).unwrap_err();
     assert_eq!(refused.code, FaultCode::AlreadyInParty);
     let intent = trio.sim.start_create(trio.tom, "Another");
-    assert_eq!(trio.sim.wait_answer(trio.tom, intent).unwrap_err().code, FaultCode::AlreadyInParty);
+    assert_eq!(
+        trio.sim.wait_answer(trio.tom, intent).unwrap_err().code,
+        FaultCode::AlreadyInParty
+    );
     // The same ID again is no mistake: it tells how things are.
     let address = trio.sim.address(trio.tom).to_string();
     assert_eq!(trio.sim.join(trio.tom, &trio.party.id).address, address);
@@ -97,7 +115,10 @@ fn there_is_nothing_to_leave_without_a_party() {
     let mut sim = Sim::new(7);
     let anna = sim.player("anna", LAN);
     let intent = sim.start_leave(anna);
-    assert_eq!(sim.wait_answer(anna, intent).unwrap_err().code, FaultCode::NotInParty);
+    assert_eq!(
+        sim.wait_answer(anna, intent).unwrap_err().code,
+        FaultCode::NotInParty
+    );
 }
 
 #[test]

@@ -14,8 +14,14 @@ fn a_silent_friend_is_degraded_then_lost_and_back_when_the_cable_is() {
         sim.peer(anna, tom) == Some(PeerState::Degraded)
     });
     assert!((ms(2000)..=ms(4100)).contains(&degraded), "after {degraded:?}");
-    let lost = trio.sim.run_until("lost", seconds(10), |sim| sim.peer(anna, tom) == Some(PeerState::Lost));
-    assert!((ms(9000)..=ms(11_100)).contains(&(degraded + lost)), "after {:?}", degraded + lost);
+    let lost = trio.sim.run_until("lost", seconds(10), |sim| {
+        sim.peer(anna, tom) == Some(PeerState::Lost)
+    });
+    assert!(
+        (ms(9000)..=ms(11_100)).contains(&(degraded + lost)),
+        "after {:?}",
+        degraded + lost
+    );
     // Her way to the third friend is as good as before.
     assert_eq!(trio.sim.peer(anna, trio.zoe), Some(PeerState::Connected));
     trio.sim.run_for(minutes(2));
@@ -53,8 +59,12 @@ fn a_friend_who_can_not_be_reached_has_failed_after_15_seconds_and_is_still_trie
     sim.cut(anna, tom);
     let party = sim.create(anna, "Friday night");
     sim.join(tom, &party.invite);
-    sim.run_until("seen", seconds(2), |sim| sim.peer(anna, tom) == Some(PeerState::Connecting));
-    let failed = sim.run_until("failed", seconds(17), |sim| sim.peer(anna, tom) == Some(PeerState::Failed));
+    sim.run_until("seen", seconds(2), |sim| {
+        sim.peer(anna, tom) == Some(PeerState::Connecting)
+    });
+    let failed = sim.run_until("failed", seconds(17), |sim| {
+        sim.peer(anna, tom) == Some(PeerState::Failed)
+    });
     assert!(failed >= ms(13_900), "after {failed:?}");
     assert_eq!(sim.state(tom), Some(PartyState::Active));
     sim.run_for(minutes(5));
@@ -88,7 +98,11 @@ fn a_bad_line_shows_as_degraded_and_a_good_one_clears_it() {
             ..Link::GOOD
         },
     );
-    trio.sim.run_until("degraded", seconds(60), |sim| sim.peer(anna, tom) == Some(PeerState::Degraded));
+    trio.sim.run_until("degraded", seconds(60), |sim| {
+        sim.peer(anna, tom) == Some(PeerState::Degraded)
+    });
     trio.sim.link(anna, tom, Link::GOOD);
-    trio.sim.run_until("well again", seconds(90), |sim| sim.peer(anna, tom) == Some(PeerState::Connected));
+    trio.sim.run_until("well again", seconds(90), |sim| {
+        sim.peer(anna, tom) == Some(PeerState::Connected)
+    });
 }

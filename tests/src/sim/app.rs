@@ -81,7 +81,9 @@ impl Sim {
             every,
             until,
         } = self.apps.chats[chat];
-        if self.adapter_address(from).is_some()
+        let awake = self.machine(from).asleep.is_none();
+        if awake
+            && self.adapter_address(from).is_some()
             && let Some(address) = self.adapter_address(to)
         {
             self.send_packet(from, address, Some(to), 32);

@@ -3,10 +3,10 @@
 
 use super::{Happening, Kind, Node, Sim};
 use lanrage_core::io::{ConnId as DialId, ControlEvent, Input};
-use lanrage_proto::control::{ClientFrame, MemberEntry, Request, Sealed, ServerFrame, ServerMessage};
-use lanrage_proto::{Seq, ServerUrl};
+use lanrage_proto::ServerUrl;
+use lanrage_proto::control::{ClientFrame, Request, ServerFrame, ServerMessage};
 use lanrage_registry::ConnId as ClientId;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -65,6 +65,10 @@ pub(super) struct Line {
     pub(super) at_plane: Option<(u32, ClientId)>,
     up: Half,
     down: Half,
+    /// An end of it has another address now: nothing arrives any more.
+    dead: bool,
+    /// Which requests were heartbeats, for the transcript.
+    heartbeats: BTreeSet<u64>,
 }
 
 /// Something at an end of a connection.
@@ -164,6 +168,8 @@ impl Sim {
             at_plane: None,
             up: half(),
             down: half(),
+            dead: false,
+            heartbeats: BTreeSet::new(),
         };
         self.lines.insert(id, line);
         if let Some(player) = self.machine_mut(client).player.as_mut() {
@@ -243,6 +249,13 @@ impl Sim {
         }
     }
 
+    /// A machine has other addresses: its connections carry nothing any more, and nobody is told.
+    pub(super) fn lines_die_of(&mut self, node: Node) {
+        for line in self.lines.values_mut() {
+            line.dead |= line.client != line.server && (line.client == node || line.server == node);
+        }
+    }
+
     /// A process ended: its system closes what it had open, at both kinds of ends.
     pub(super) fn close_lines_of(&mut self, node: Node, as_client: bool, as_server: bool) {
         let ids: Vec<_> = self.lines.keys().copied().collect();
@@ -268,23 +281,29 @@ impl Sim {
 
     /// Puts something on its way, in order behind what went before.
     fn send(&mut self, id: LineId, arrival: Arrival) {
+        let open = |line: &Line| match direction_of(&arrival) {
+            Direction::Up => line.up.open,
+            Direction::Down => line.down.open,
+        };
+        if self.lines.get(&id).is_some_and(open) {
+            self.put(id, arrival);
+        }
+    }
+
+    fn put(&mut self, id: LineId, arrival: Arrival) {
         let now = self.now;
         let Some(line) = self.lines.get_mut(&id) else {
             return;
         };
-        let (direction, from, to) = match arrival {
-            Arrival::Connect | Arrival::Up(_) | Arrival::UpEnd => (Direction::Up, line.client, line.server),
-            _ => (Direction::Down, line.server, line.client),
+        let direction = direction_of(&arrival);
+        let (half, from, to) = match direction {
+            Direction::Up => (&mut line.up, line.client, line.server),
+            Direction::Down => (&mut line.down, line.server, line.client),
         };
-        let half = if direction == Direction::Up {
-            &mut line.up
-        } else {
-            &mut line.down
-        };
-        if !half.open {
-            return;
-        }
-        let mut at = self.links.stream(&mut self.chance, now, from, to);
+        let mut at = self
+            .links
+            .stream(&mut self.chance, now, from, to)
+            .filter(|_| !line.dead);
         if matches!(arrival, Arrival::Connect) {
             // TCP's and the WebSocket's greetings: there, back, and there again.
             for (from, to) in [(to, from), (from, to)] {
@@ -310,7 +329,7 @@ impl Sim {
 
     /// The way between two machines works again: what waited goes on.
     pub(super) fn unstall(&mut self, a: Node, b: Node) {
-        let between = |line: &Line| [(a, b), (b, a)].contains(&(line.client, line.server));
+        let between = |line: &Line| !line.dead && [(a, b), (b, a)].contains(&(line.client, line.server));
         let ids: Vec<_> = self
             .lines
             .iter()
@@ -328,7 +347,7 @@ impl Sim {
                 .chain(line.down.stalled.drain(..))
                 .collect();
             for arrival in waiting {
-                self.send(id, arrival);
+                self.put(id, arrival);
             }
         }
     }
@@ -352,9 +371,18 @@ impl Sim {
             Arrival::Up(text) => {
                 if let Some((life, conn)) = line.at_plane {
                     if let Ok(frame) = serde_json::from_str::<ClientFrame>(&text) {
+                        let is_heartbeat = matches!(frame.request, Request::Heartbeat {});
+                        if is_heartbeat && let Some(line) = self.lines.get_mut(&id) {
+                            line.heartbeats.insert(frame.id);
+                        }
+                        let kind = if is_heartbeat {
+                            Kind::Heartbeat
+                        } else {
+                            Kind::Control
+                        };
                         let from = self.name(client).to_owned();
                         let what = self.request(&frame.request);
-                        self.note(Kind::Control, server, format_args!("← {from}: {what}"));
+                        self.note_plane(kind, server, format_args!("← {from}: {what}"));
                     }
                     self.plane_hears(server, life, conn, &text);
                 }
@@ -362,7 +390,7 @@ impl Sim {
             Arrival::UpEnd => {
                 if let Some((life, conn)) = line.at_plane {
                     let from = self.name(client).to_owned();
-                    self.note(Kind::Control, server, format_args!("← {from}: gone"));
+                    self.note_plane(Kind::Control, server, format_args!("← {from}: gone"));
                     self.plane_loses(server, life, conn);
                 }
                 self.lines.remove(&id);
@@ -373,16 +401,20 @@ impl Sim {
                     Ok(frame) => frame,
                     Err(error) => panic!("a frame that can't be read back: {error}: {text}"),
                 };
-                let from = self.name(server).to_owned();
+                let from = self.plane_name(server);
                 let what = self.message(&frame.message);
                 if self.hears(id) {
-                    self.note(Kind::Control, client, format_args!("← {from}: {what}"));
+                    let re = frame.re;
+                    let heartbeats = self.lines.get_mut(&id).map(|line| &mut line.heartbeats);
+                    let answered = heartbeats.zip(re).is_some_and(|(sent, re)| sent.remove(&re));
+                    let kind = if answered { Kind::Heartbeat } else { Kind::Control };
+                    self.note(kind, client, format_args!("← {from}: {what}"));
                 }
                 self.member_hears(id, dial, ControlEvent::Frame(Box::new(frame)));
             }
             Arrival::DownEnd => {
                 if self.hears(id) {
-                    let from = self.name(server).to_owned();
+                    let from = self.plane_name(server);
                     self.note(Kind::Control, client, format_args!("← {from}: closed"));
                 }
                 self.member_hears(id, dial, ControlEvent::Closed(None));
@@ -440,99 +472,14 @@ impl Sim {
             }
         }
     }
-
-    fn who(&self, member: &lanrage_proto::MemberId) -> String {
-        self.names
-            .get(member)
-            .cloned()
-            .unwrap_or_else(|| "somebody".to_owned())
-    }
-
-    fn request(&self, request: &Request) -> String {
-        match request {
-            Request::Hello { authority, .. } => format!("hello {authority}"),
-            Request::Prove { .. } => "prove".to_owned(),
-            Request::RegisterParty { .. } => "register_party".to_owned(),
-            Request::JoinParty { resume: None } => "join_party".to_owned(),
-            Request::JoinParty { resume: Some(slot) } => format!("join_party, had slot {}", slot.get()),
-            Request::LeaveParty { statement } => format!("leave_party {}", self.sealed(statement)),
-            Request::DissolveParty { statement } => format!("dissolve_party {}", self.sealed(statement)),
-            Request::UpdatePeer { record } => format!("update_peer {}", self.sealed(record)),
-            Request::Heartbeat {} => "heartbeat".to_owned(),
-            Request::Discover {} => "discover".to_owned(),
-            Request::Snapshot { page } => format!("snapshot page {page}"),
-            Request::Signal { to, signal } => format!("signal to {} {}", self.who(to), self.sealed(signal)),
-        }
-    }
-
-    fn message(&self, message: &ServerMessage) -> String {
-        let word = |statement: &Option<Sealed>| match statement {
-            Some(statement) => self.sealed(statement),
-            None => "without a word".to_owned(),
-        };
-        match message {
-            ServerMessage::Challenge { .. } => "challenge".to_owned(),
-            ServerMessage::Welcome { .. } => "welcome".to_owned(),
-            ServerMessage::Party { slot: Some(slot), .. } => format!("party, slot {}", slot.get()),
-            ServerMessage::Party { slot: None, .. } => "party".to_owned(),
-            ServerMessage::Snapshot {
-                page,
-                pages,
-                members,
-                version,
-            } => {
-                let members: Vec<_> = members.iter().map(|entry| self.entry(entry)).collect();
-                let place = format!("{}/{pages} at {}", page + 1, version.counter);
-                format!("snapshot {place}: {}", members.join(", "))
-            }
-            ServerMessage::PeerJoined { member, version } => {
-                format!("peer_joined at {}: {}", version.counter, self.entry(member))
-            }
-            ServerMessage::PeerUpdated { member, version } => {
-                format!("peer_updated at {}: {}", version.counter, self.entry(member))
-            }
-            ServerMessage::PeerLeft {
-                member,
-                statement,
-                version,
-            } => {
-                format!(
-                    "peer_left at {}: {} {}",
-                    version.counter,
-                    self.who(member),
-                    word(statement)
-                )
-            }
-            ServerMessage::Signal { signal } => format!("signal {}", self.sealed(signal)),
-            ServerMessage::PartyDissolved { statement } => format!("party_dissolved {}", word(statement)),
-            ServerMessage::Superseded {} => "superseded".to_owned(),
-            ServerMessage::Done {} => "done".to_owned(),
-            ServerMessage::Fault { code } => format!("fault {code}"),
-        }
-    }
-
-    fn entry(&self, entry: &MemberEntry) -> String {
-        let online = if entry.online { "" } else { " away" };
-        let record = match &entry.record {
-            Some(record) => format!(" {}", number(record.seq)),
-            None => String::new(),
-        };
-        format!("{} {}{record}{online}", entry.slot.get(), self.who(&entry.member))
-    }
-
-    fn sealed(&self, sealed: &Sealed) -> String {
-        format!(
-            "{} of {}, {} bytes",
-            number(sealed.seq),
-            self.who(&sealed.author),
-            sealed.body.0.len()
-        )
-    }
 }
 
-/// A sequence number as its start and its count.
-fn number(seq: Seq) -> String {
-    format!("#{}.{}", seq.boot(), seq.0 & u64::from(u32::MAX))
+fn direction_of(arrival: &Arrival) -> Direction {
+    match arrival {
+        Arrival::Connect | Arrival::Up(_) | Arrival::UpEnd => Direction::Up,
+        Arrival::Opened | Arrival::Down(_) | Arrival::DownEnd => Direction::Down,
+        Arrival::GiveUp(direction, _) => *direction,
+    }
 }
 
 /// A frame as its text; what does not fit stops the simulation, as it would cost a real connection.

@@ -2,29 +2,21 @@
 //! control plane. What the real engine's edges do with sockets and files is played here.
 
 use super::line::LineId;
-use super::net::{kind_of, source_for};
 use super::plane::{Disk, Plane};
-use super::{Happening, Kind, Node, Place, Sim};
-use lanrage_core::dataplane::{Dataplane, Handled, Outbox};
+use super::{Kind, Node, Place, Sim};
+use lanrage_core::dataplane::Dataplane;
 use lanrage_core::io::{
-    AdapterPlan, Config, ConnId as DialId, Event, HostPlan, Hosting, Input, Intent, IntentId, Network,
-    Outcome, Output, Saved,
+    AdapterPlan, Config, ConnId as DialId, Event, HostPlan, Input, Intent, IntentId, Network, Outcome,
+    Output, Saved,
 };
 use lanrage_core::keys::DeviceSeed;
 use lanrage_core::member::{Member, MemberView};
-use lanrage_core::path::Path;
 use lanrage_proto::limits::DEFAULT_PORT;
 use lanrage_proto::{Fault, PartyRange, PlayerName, ServerUrl};
+use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
-
-/// How long a system takes to make or change an adapter, or to open a listening socket.
-const SYSTEM_CALL: Duration = Duration::from_millis(10);
-/// How long multicast DNS takes to find somebody on the same switch.
-const BROWSE: Duration = Duration::from_millis(100);
-/// How often it looks again.
-const BROWSE_AGAIN: Duration = Duration::from_secs(1);
 
 /// A computer of the simulation.
 pub(super) struct Machine {
@@ -32,6 +24,8 @@ pub(super) struct Machine {
     pub(super) place: Place,
     pub(super) addresses: Vec<(IpAddr, u8)>,
     pub(super) server: Option<ServerUrl>,
+    /// It is no player's.
+    pub(super) is_server: bool,
     /// How far its clock is off, seconds.
     pub(super) clock_off: i64,
     pub(super) player: Option<Player>,
@@ -39,9 +33,16 @@ pub(super) struct Machine {
     pub(super) disk: Disk,
     /// What making an adapter ends in.
     pub(super) adapter_fault: Option<Fault>,
+    /// While it sleeps: what its system will tell the engine afterwards.
+    pub(super) asleep: Option<Vec<Input>>,
     seed: [u8; 32],
     boots: u32,
+    /// When it wants to be woken, as far as that was asked since anything happened to it.
+    due: Cell<Option<Due>>,
 }
+
+/// When a machine wants to be woken, if at all, and why.
+type Due = Option<(Instant, &'static str)>;
 
 /// A running engine.
 pub(super) struct Player {
@@ -55,12 +56,12 @@ pub(super) struct Player {
     pub(super) events: Vec<(Duration, Event)>,
     /// WireGuard initiations that it sent.
     pub(super) initiations: u32,
-    wished_adapter: Option<AdapterPlan>,
-    hosting: Option<HostPlan>,
-    browsing: Option<[u8; 32]>,
-    found: Vec<SocketAddr>,
+    pub(super) wished_adapter: Option<AdapterPlan>,
+    pub(super) hosting: Option<HostPlan>,
+    pub(super) browsing: Option<[u8; 32]>,
+    pub(super) found: Vec<SocketAddr>,
     /// When multicast DNS looks again.
-    looks_at: Duration,
+    pub(super) looks_at: Duration,
     intents: u64,
 }
 
@@ -71,13 +72,16 @@ impl Machine {
             place,
             addresses: place.addresses(number),
             server: None,
+            is_server: false,
             clock_off: 0,
             player: None,
             plane: None,
             disk: Disk::default(),
             adapter_fault: None,
+            asleep: None,
             seed,
             boots: 0,
+            due: Cell::new(None),
         }
     }
 
@@ -86,12 +90,38 @@ impl Machine {
         self.boots
     }
 
+    /// What its system says of its addresses.
+    pub(super) fn network(&self) -> Network {
+        Network {
+            addresses: self.addresses.clone(),
+            port: DEFAULT_PORT,
+        }
+    }
+
     /// The device seed, for scenarios that play a member who misuses her own keys.
     pub(super) fn device_seed(&self) -> DeviceSeed {
         DeviceSeed::from_bytes(self.seed)
     }
 
-    pub(super) fn next_wake(&self) -> Option<(Instant, &'static str)> {
+    /// Something happens to the machine: what was known of its next wake no longer holds.
+    pub(super) fn stirred(&mut self) -> &mut Self {
+        self.due.set(None);
+        self
+    }
+
+    pub(super) fn next_wake(&self) -> Due {
+        if let Some(due) = self.due.get() {
+            return due;
+        }
+        let due = self.asked_next_wake();
+        self.due.set(Some(due));
+        due
+    }
+
+    fn asked_next_wake(&self) -> Due {
+        if self.asleep.is_some() {
+            return None;
+        }
         let player = self.player.as_ref();
         let member = player.and_then(|player| player.member.next_wake());
         let data = player
@@ -146,10 +176,7 @@ impl Sim {
             looks_at: Duration::ZERO,
             intents: 0,
         });
-        let network = Network {
-            addresses: machine.addresses.clone(),
-            port: DEFAULT_PORT,
-        };
+        let network = machine.network();
         let saved = machine.disk.saved.clone();
         self.note(Kind::Scene, node, format_args!("engine starts, boot {boot}"));
         self.input(node, Input::Network(network));
@@ -180,7 +207,9 @@ impl Sim {
     /// Gives the member something and carries out all that follows at once.
     pub(super) fn input(&mut self, node: Node, input: Input) {
         let now = self.instant();
-        if let Some(player) = self.machine_mut(node).player.as_mut() {
+        if let Some(later) = self.machine_mut(node).asleep.as_mut() {
+            later.push(input);
+        } else if let Some(player) = self.machine_mut(node).player.as_mut() {
             player.member.handle(now, input);
             self.pump(node);
         }
@@ -205,7 +234,7 @@ impl Sim {
     }
 
     /// Carries out what the member wants and tells it what the data plane saw, until both are quiet.
-    fn pump(&mut self, node: Node) {
+    pub(super) fn pump(&mut self, node: Node) {
         loop {
             let now = self.instant();
             let Some(player) = self.machine_mut(node).player.as_mut() else {
@@ -289,246 +318,6 @@ impl Sim {
         match self.machine(node).player.as_ref() {
             Some(player) => player.member.status(self.instant()),
             None => panic!("no engine runs on {}", self.name(node)),
-        }
-    }
-
-    fn configure(&mut self, node: Node, wish: Option<AdapterPlan>) {
-        let life = self.machine(node).life();
-        if let Some(player) = self.machine_mut(node).player.as_mut() {
-            player.wished_adapter = wish;
-            if wish.is_none() {
-                player.adapter = None;
-            }
-            self.later(SYSTEM_CALL, Happening::Adapter(node, life));
-        }
-    }
-
-    pub(super) fn adapter_is_as_wished(&mut self, node: Node, life: u32) {
-        let fault = self.machine(node).adapter_fault.clone();
-        if self.machine(node).life() != life {
-            return;
-        }
-        if let Some(player) = self.machine_mut(node).player.as_mut() {
-            let result = match (player.wished_adapter, fault) {
-                (Some(_), Some(fault)) => Err(fault),
-                (wish, _) => {
-                    player.adapter = wish;
-                    Ok(())
-                }
-            };
-            let address = player.adapter.map(|plan| plan.address);
-            match address {
-                Some(address) => self.note(Kind::Scene, node, format_args!("adapter {address}")),
-                None => self.note(Kind::Scene, node, format_args!("no adapter")),
-            }
-            self.input(node, Input::Adapter(result));
-        }
-    }
-
-    /// The virtual address that the machine's adapter has now.
-    pub(super) fn adapter_address(&self, node: Node) -> Option<Ipv4Addr> {
-        Some(self.machine(node).player.as_ref()?.adapter?.address)
-    }
-
-    /// A packet that an application sent enters the data plane.
-    pub(super) fn into_adapter(&mut self, node: Node, packet: &[u8]) {
-        let now = self.instant();
-        let mut outbox = self.outbox.take().unwrap_or_default();
-        if let Some(player) = self.machine_mut(node).player.as_mut() {
-            player.dataplane.packet_out(now, packet, &mut outbox);
-        }
-        self.transmit(node, outbox);
-        self.pump(node);
-    }
-
-    pub(super) fn datagram_arrives(&mut self, node: Node, at: SocketAddr, from: SocketAddr, bytes: Vec<u8>) {
-        if at.port() != DEFAULT_PORT {
-            return;
-        }
-        let (now, path) = (self.instant(), Path::primary(from));
-        if self.machine(node).player.is_none() {
-            return;
-        }
-        let mut inbox = self.inbox.take().unwrap_or_default();
-        let mut outbox = self.outbox.take().unwrap_or_default();
-        let Some(player) = self.machine_mut(node).player.as_mut() else {
-            return;
-        };
-        let handled = player
-            .dataplane
-            .datagram_in(now, path, &bytes, &mut inbox, &mut outbox);
-        if handled == Handled::ForMember {
-            player.member.handle(now, Input::Datagram(path, bytes));
-        }
-        for packet in inbox.iter() {
-            self.out_of_adapter(node, packet);
-        }
-        inbox.clear();
-        self.inbox = Some(inbox);
-        self.transmit(node, outbox);
-        self.pump(node);
-    }
-
-    /// Sends what the data plane wants sent, and keeps the emptied box for the next time.
-    fn transmit(&mut self, node: Node, mut outbox: Outbox) {
-        for (path, bytes) in outbox.iter() {
-            self.datagram_leaves(node, path, bytes.to_vec());
-        }
-        outbox.clear();
-        self.outbox = Some(outbox);
-    }
-
-    fn datagram_leaves(&mut self, node: Node, path: Path, bytes: Vec<u8>) {
-        let (kind, what) = kind_of(&bytes);
-        if kind == Kind::Handshake
-            && what == "initiation"
-            && let Some(player) = self.machine_mut(node).player.as_mut()
-        {
-            player.initiations += 1;
-        }
-        assert!(
-            path == Path::primary(path.remote),
-            "{} sends by {path:?}, a transport that no edge has",
-            self.name(node)
-        );
-        let Some((to, source)) = self.way(node, path.remote) else {
-            self.note(
-                kind,
-                node,
-                format_args!("{what} {} to {}: no way", bytes.len(), path.remote),
-            );
-            return;
-        };
-        let arrival = self.links.datagram(&mut self.chance, self.now, node, to);
-        if self.transcript.keeps(kind) {
-            let lost = if arrival.is_none() { ", lost" } else { "" };
-            let name = self.name(to).to_owned();
-            self.note(kind, node, format_args!("{what} {} to {name}{lost}", bytes.len()));
-        }
-        if let Some(at) = arrival {
-            let from = SocketAddr::new(source, DEFAULT_PORT);
-            self.at(
-                at,
-                Happening::Datagram {
-                    to,
-                    at: path.remote,
-                    from,
-                    bytes,
-                },
-            );
-        }
-    }
-
-    /// Which machine an address leads to from here, and the own address used on that way.
-    pub(super) fn way(&self, from: Node, to: SocketAddr) -> Option<(Node, IpAddr)> {
-        let source = self.source(from, to.ip())?;
-        let near = self.machine(from).place;
-        let has = |machine: &Machine| {
-            let private = matches!(machine.place, Place::Lan(_));
-            (!private || machine.place == near) && machine.addresses.iter().any(|(ip, _)| *ip == to.ip())
-        };
-        let index = self.machines.iter().position(has)?;
-        Some((Node(index), source))
-    }
-
-    pub(super) fn source(&self, from: Node, to: IpAddr) -> Option<IpAddr> {
-        source_for(&self.machine(from).addresses, to)
-    }
-
-    fn host(&mut self, node: Node, wish: Option<HostPlan>) {
-        let life = self.machine(node).life();
-        if let Some(player) = self.machine_mut(node).player.as_mut() {
-            player.hosting = wish;
-            self.later(SYSTEM_CALL, Happening::Hosting(node, life));
-        }
-    }
-
-    pub(super) fn hosting_is_as_wished(&mut self, node: Node, life: u32) {
-        if self.machine(node).life() != life {
-            return;
-        }
-        let Some(player) = self.machine(node).player.as_ref() else {
-            return;
-        };
-        match player.hosting.clone() {
-            Some(plan) => {
-                if self.machine(node).plane.is_none() {
-                    self.start_plane(node, Some(plan.tag));
-                }
-                self.input(node, Input::Hosting(Ok(Hosting { port: DEFAULT_PORT })));
-                self.announce(node);
-            }
-            None => {
-                self.close_lines_of(node, false, true);
-                self.machine_mut(node).plane = None;
-            }
-        }
-    }
-
-    /// Those who browse on the switch of `node` hear of it.
-    fn announce(&mut self, node: Node) {
-        let place = self.machine(node).place;
-        for other in (0..self.machines.len()).map(Node) {
-            if other != node && self.machine(other).place == place {
-                let life = self.machine(other).life();
-                self.later(BROWSE, Happening::Found(other, life));
-            }
-        }
-    }
-
-    fn browse(&mut self, node: Node, wish: Option<[u8; 32]>) {
-        let looks_at = self.now + BROWSE;
-        let life = self.machine(node).life();
-        if let Some(player) = self.machine_mut(node).player.as_mut() {
-            let fresh = player.browsing.is_none() && wish.is_some();
-            player.browsing = wish;
-            player.found.clear();
-            if fresh {
-                player.looks_at = looks_at;
-                self.at(looks_at, Happening::Found(node, life));
-            }
-        }
-    }
-
-    pub(super) fn browse_answers(&mut self, node: Node, life: u32) {
-        let place = self.machine(node).place;
-        let Some(player) = self
-            .machine(node)
-            .player
-            .as_ref()
-            .filter(|_| self.machine(node).life() == life)
-        else {
-            return;
-        };
-        let Some(key) = player.browsing else { return };
-        let mut found = Vec::new();
-        for (index, machine) in self.machines.iter().enumerate() {
-            let other = Node(index);
-            let hosts = machine.player.as_ref().and_then(|player| player.hosting.as_ref());
-            let near = machine.place == place && matches!(place, Place::Lan(_)) && other != node;
-            let cut = self.links.get(other, node).cut;
-            if near && !cut && machine.plane.is_some() && hosts.is_some_and(|plan| plan.discovery == key) {
-                found.extend(
-                    machine
-                        .addresses
-                        .iter()
-                        .map(|(ip, _)| SocketAddr::new(*ip, DEFAULT_PORT)),
-                );
-            }
-        }
-        let now = self.now;
-        let Some(player) = self.machine_mut(node).player.as_mut() else {
-            return;
-        };
-        let news = player.found != found;
-        player.found.clone_from(&found);
-        if now >= player.looks_at {
-            player.looks_at = now + BROWSE_AGAIN;
-            self.later(BROWSE_AGAIN, Happening::Found(node, life));
-        }
-        if news && !found.is_empty() {
-            self.note(Kind::Control, node, format_args!("finds {found:?} nearby"));
-            self.input(node, Input::Found(found));
         }
     }
 }

@@ -21,12 +21,15 @@
 )]
 
 pub mod app;
+mod describe;
+mod edge;
 pub mod line;
 pub mod machine;
 mod net;
 pub mod plane;
 pub mod play;
 mod transcript;
+mod wire;
 
 pub use app::{PacketId, Sent};
 pub use line::{Fate, LineId};
@@ -230,7 +233,7 @@ impl Sim {
     }
 
     fn machine_mut(&mut self, node: Node) -> &mut Machine {
-        &mut self.machines[node.0]
+        self.machines[node.0].stirred()
     }
 
     /// A machine's name.

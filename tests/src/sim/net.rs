@@ -6,7 +6,7 @@
 use super::Node;
 use rand_chacha::ChaCha8Rng;
 use rand_core::RngCore;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -75,6 +75,8 @@ pub(super) struct Links {
     pub(super) default: Link,
     between: BTreeMap<(Node, Node), Link>,
     last: BTreeMap<(Node, Node), Duration>,
+    /// Machines that sleep: no way leads there.
+    pub(super) asleep: BTreeSet<Node>,
 }
 
 /// How long TCP waits before it sends again, at first; doubled each time.
@@ -86,6 +88,7 @@ impl Links {
             default: Link::GOOD,
             between: BTreeMap::new(),
             last: BTreeMap::new(),
+            asleep: BTreeSet::new(),
         }
     }
 
@@ -93,6 +96,16 @@ impl Links {
         if from == to {
             return Link::LOOPBACK;
         }
+        let link = self.awake(from, to);
+        let asleep = self.asleep.contains(&from) || self.asleep.contains(&to);
+        Link {
+            cut: link.cut || asleep,
+            ..link
+        }
+    }
+
+    /// As it is when both ends are awake.
+    pub(super) fn awake(&self, from: Node, to: Node) -> Link {
         self.between.get(&(from, to)).copied().unwrap_or(self.default)
     }
 

@@ -80,7 +80,26 @@ impl Sim {
             lines: BTreeMap::new(),
             connections: 0,
         });
-        self.note(Kind::Scene, node, format_args!("control plane starts"));
+        let name = self.plane_name(node);
+        self.transcript
+            .line(Kind::Scene, self.now, &name, format_args!("control plane starts"));
+    }
+
+    /// What a machine's control plane is called: a server by its name, a founder's own apart from the founder.
+    pub(super) fn plane_name(&self, node: Node) -> String {
+        let name = self.name(node);
+        if self.machine(node).is_server {
+            name.to_owned()
+        } else {
+            format!("{name}/cp")
+        }
+    }
+
+    pub(super) fn note_plane(&mut self, kind: Kind, node: Node, what: std::fmt::Arguments<'_>) {
+        if self.transcript.keeps(kind) {
+            let name = self.plane_name(node);
+            self.transcript.line(kind, self.now, &name, what);
+        }
     }
 
     /// Takes a connection in, if anybody listens.

@@ -18,6 +18,8 @@ pub enum Kind {
     Condition,
     /// Frames to and from a control plane.
     Control,
+    /// Heartbeats among them, and their answers.
+    Heartbeat,
     /// WireGuard handshakes.
     Handshake,
     /// Probes, and every datagram that is not WireGuard's.
@@ -30,11 +32,12 @@ pub enum Kind {
 
 impl Kind {
     /// All there are.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 9] = [
         Kind::Scene,
         Kind::Member,
         Kind::Condition,
         Kind::Control,
+        Kind::Heartbeat,
         Kind::Handshake,
         Kind::Probe,
         Kind::Data,
@@ -49,9 +52,9 @@ pub struct Transcript {
 }
 
 impl Default for Transcript {
-    /// Keeps everything but what comes by the thousand: probes, tunnelled data, application packets.
+    /// Keeps everything but what comes by the hundred: heartbeats, probes, tunnelled data, application packets.
     fn default() -> Self {
-        let noisy = [Kind::Probe, Kind::Data, Kind::App];
+        let noisy = [Kind::Heartbeat, Kind::Probe, Kind::Data, Kind::App];
         let kept = Kind::ALL
             .into_iter()
             .filter(|kind| !noisy.contains(kind))

@@ -1,0 +1,118 @@
+//! Datagrams: out of a data plane or a member, over a link, into another.
+
+use super::machine::Machine;
+use super::net::{kind_of, source_for};
+use super::{Happening, Kind, Node, Place, Sim};
+use lanrage_core::dataplane::{Handled, Outbox};
+use lanrage_core::io::Input;
+use lanrage_core::path::Path;
+use lanrage_proto::limits::DEFAULT_PORT;
+use std::net::{IpAddr, SocketAddr};
+
+impl Sim {
+    /// A packet that an application sent enters the data plane.
+    pub(super) fn into_adapter(&mut self, node: Node, packet: &[u8]) {
+        let now = self.instant();
+        let mut outbox = self.outbox.take().unwrap_or_default();
+        if let Some(player) = self.machine_mut(node).player.as_mut() {
+            player.dataplane.packet_out(now, packet, &mut outbox);
+        }
+        self.transmit(node, outbox);
+        self.pump(node);
+    }
+
+    pub(super) fn datagram_arrives(&mut self, node: Node, at: SocketAddr, from: SocketAddr, bytes: Vec<u8>) {
+        if at.port() != DEFAULT_PORT {
+            return;
+        }
+        let (now, path) = (self.instant(), Path::primary(from));
+        let machine = self.machine(node);
+        if machine.player.is_none() || machine.asleep.is_some() {
+            return;
+        }
+        let mut inbox = self.inbox.take().unwrap_or_default();
+        let mut outbox = self.outbox.take().unwrap_or_default();
+        let Some(player) = self.machine_mut(node).player.as_mut() else {
+            return;
+        };
+        let handled = player
+            .dataplane
+            .datagram_in(now, path, &bytes, &mut inbox, &mut outbox);
+        if handled == Handled::ForMember {
+            player.member.handle(now, Input::Datagram(path, bytes));
+        }
+        for packet in inbox.iter() {
+            self.out_of_adapter(node, packet);
+        }
+        inbox.clear();
+        self.inbox = Some(inbox);
+        self.transmit(node, outbox);
+        self.pump(node);
+    }
+
+    /// Sends what the data plane wants sent, and keeps the emptied box for the next time.
+    pub(super) fn transmit(&mut self, node: Node, mut outbox: Outbox) {
+        for (path, bytes) in outbox.iter() {
+            self.datagram_leaves(node, path, bytes.to_vec());
+        }
+        outbox.clear();
+        self.outbox = Some(outbox);
+    }
+
+    pub(super) fn datagram_leaves(&mut self, node: Node, path: Path, bytes: Vec<u8>) {
+        let (kind, what) = kind_of(&bytes);
+        if kind == Kind::Handshake
+            && what == "initiation"
+            && let Some(player) = self.machine_mut(node).player.as_mut()
+        {
+            player.initiations += 1;
+        }
+        assert!(
+            path == Path::primary(path.remote),
+            "{} sends by {path:?}, a transport that no edge has",
+            self.name(node)
+        );
+        let Some((to, source)) = self.way(node, path.remote) else {
+            self.note(
+                kind,
+                node,
+                format_args!("{what} {} to {}: no way", bytes.len(), path.remote),
+            );
+            return;
+        };
+        let arrival = self.links.datagram(&mut self.chance, self.now, node, to);
+        if self.transcript.keeps(kind) {
+            let lost = if arrival.is_none() { ", lost" } else { "" };
+            let name = self.name(to).to_owned();
+            self.note(kind, node, format_args!("{what} {} to {name}{lost}", bytes.len()));
+        }
+        if let Some(at) = arrival {
+            let from = SocketAddr::new(source, DEFAULT_PORT);
+            self.at(
+                at,
+                Happening::Datagram {
+                    to,
+                    at: path.remote,
+                    from,
+                    bytes,
+                },
+            );
+        }
+    }
+
+    /// Which machine an address leads to from here, and the own address used on that way.
+    pub(super) fn way(&self, from: Node, to: SocketAddr) -> Option<(Node, IpAddr)> {
+        let source = self.source(from, to.ip())?;
+        let near = self.machine(from).place;
+        let has = |machine: &Machine| {
+            let private = matches!(machine.place, Place::Lan(_));
+            (!private || machine.place == near) && machine.addresses.iter().any(|(ip, _)| *ip == to.ip())
+        };
+        let index = self.machines.iter().position(has)?;
+        Some((Node(index), source))
+    }
+
+    pub(super) fn source(&self, from: Node, to: IpAddr) -> Option<IpAddr> {
+        source_for(&self.machine(from).addresses, to)
+    }
+}
