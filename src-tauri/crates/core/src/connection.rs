@@ -34,18 +34,8 @@ const SOME_ANSWERS: u32 = 8;
 const BAD_JITTER: Duration = Duration::from_millis(30);
 /// Round-trip time from which games suffer.
 const BAD_RTT: Duration = Duration::from_millis(250);
-/// The initiator asks for handshakes at these times after a path or session is new. WireGuard alone would repeat
-/// only after 5 s.
-const HANDSHAKES: [Duration; 4] = [
-    Duration::ZERO,
-    Duration::from_millis(250),
-    Duration::from_millis(500),
-    Duration::from_millis(1000),
-];
-/// After those, and when the other side asks, at most this often.
+/// A handshake that the other side asks for is begun at most this often.
 const HANDSHAKE_AGAIN: Duration = Duration::from_millis(250);
-/// Without a session in spite of all that: once more this often.
-const HANDSHAKE_SLOW: Duration = Duration::from_secs(2);
 /// A lost or failed peer is tried anew after this long, doubled each time …
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// … up to this.
@@ -194,36 +184,19 @@ pub(crate) struct Peer {
     called: bool,
 }
 
+/// The peer's tunnel, as the data plane reports it. The data plane begins and repeats handshakes by itself where there
+/// is a path and no session; a push asks for one beyond that.
 struct Tunnel {
     initiates: bool,
     established: bool,
     generation: u32,
-    /// Handshakes of the current series asked for, and when the next is due.
-    asked: usize,
-    started: Instant,
-    last: Option<Instant>,
+    pushed: Option<Instant>,
 }
 
 impl Tunnel {
-    fn restart(&mut self, now: Instant) {
-        self.asked = 0;
-        self.started = now;
-    }
-
-    fn next_push(&self) -> Option<Instant> {
-        if !self.initiates || self.established {
-            return None;
-        }
-        Some(match HANDSHAKES.get(self.asked) {
-            Some(after) => self.started + *after,
-            None => self.last.unwrap_or(self.started) + HANDSHAKE_SLOW,
-        })
-    }
-
     fn push(&mut self, now: Instant) {
-        self.asked += 1;
         self.generation += 1;
-        self.last = Some(now);
+        self.pushed = Some(now);
     }
 }
 
@@ -259,9 +232,7 @@ impl Peer {
                 initiates: cx.me.id() < member,
                 established: false,
                 generation: 0,
-                asked: 0,
-                started: now,
-                last: None,
+                pushed: None,
             },
             probes: *cx.seq,
             last_call: Seq::default(),
@@ -327,7 +298,6 @@ impl Peer {
         if self.session != session {
             self.session = session;
             self.tunnel.established = false;
-            self.tunnel.restart(now);
             self.agent.restart(now);
             // What went unanswered while its engine was down says nothing about the path.
             self.latency = Latency::default();
@@ -439,23 +409,22 @@ impl Peer {
         self.heard(now);
     }
 
-    pub(crate) fn expired(&mut self, now: Instant) {
+    pub(crate) fn expired(&mut self) {
         self.tunnel.established = false;
-        self.tunnel.restart(now);
     }
 
     /// Packets wait on the other side, or here, for a session.
     pub(crate) fn handshake_wanted(&mut self, now: Instant) {
         let recent = self
             .tunnel
-            .last
+            .pushed
             .is_some_and(|at| now.saturating_duration_since(at) < HANDSHAKE_AGAIN);
         if self.tunnel.initiates && self.agent.chosen().is_some() && !recent {
             self.tunnel.push(now);
         }
     }
 
-    /// The data plane has packets for the peer and no session; the peer is the one to begin.
+    /// The data plane has packets for the peer and no session that works; the peer is the one to begin.
     pub(crate) fn ask_for_handshake(&mut self, now: Instant, cx: &mut Context<'_>) {
         self.tunnel.established = false;
         if let Some(path) = self.agent.chosen() {
@@ -512,7 +481,6 @@ impl Peer {
             self.latency = Latency::default();
             if path.is_some() {
                 // A new path is proven to WireGuard by a handshake on it.
-                self.tunnel.restart(now);
                 if self.tunnel.initiates && self.tunnel.established {
                     self.tunnel.push(now);
                 }
@@ -522,12 +490,6 @@ impl Peer {
             self.ping(now, path, cx);
         }
         self.latency.expire(now);
-        if self.agent.chosen().is_some()
-            && let Some(due) = self.tunnel.next_push()
-            && now >= due
-        {
-            self.tunnel.push(now);
-        }
         if !self.called {
             // The peer's record is here, so ours may be new to it: both sides begin together.
             self.called = true;
@@ -608,8 +570,7 @@ impl Peer {
             State::Connected | State::Degraded { .. } => heard,
             State::Failed(retry) | State::Lost(retry) => Some(retry.at),
         };
-        let push = self.agent.chosen().and_then(|_| self.tunnel.next_push());
-        [self.agent.next_wake(), judged, push].into_iter().flatten().min()
+        [self.agent.next_wake(), judged].into_iter().flatten().min()
     }
 
     pub(crate) fn table_peer(&self, own_session: u64) -> TablePeer {

@@ -9,9 +9,7 @@ use crate::table::Table;
 use lanrage_proto::control::{ClientFrame, Sealed, ServerFrame};
 use lanrage_proto::ipc::{Created, Joined};
 use lanrage_proto::party_id::FoundingNonce;
-use lanrage_proto::{
-    Fault, Invite, PartyId, PartyName, PartyRange, PlayerName, ServerUrl, Slot, Tag,
-};
+use lanrage_proto::{Fault, Invite, PartyId, PartyName, PartyRange, PlayerName, ServerUrl, Slot, Tag};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -134,7 +132,7 @@ pub enum Report {
     Expired(Slot),
     /// Something authentic arrived, by this path; at most once a second for each peer and path.
     Heard(Slot, Path),
-    /// There is something to send, no session, and the other side is the one to start it.
+    /// There is something to send, no session or one that seems dead, and the other side is the one to start it.
     Wanted(Slot),
     /// Somebody unknown began a handshake: perhaps a member whose record has not come yet.
     Stranger(Path),
@@ -259,8 +257,16 @@ impl std::fmt::Display for Event {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Event::Party { from, to, cause } => write!(f, "party {from} → {to}: {cause}"),
-            Event::Peer { slot, from, to, cause } => write!(f, "peer {} {from} → {to}: {cause}", slot.get()),
-            Event::Path { slot, path: Some(path) } => write!(f, "peer {} by {path}", slot.get()),
+            Event::Peer {
+                slot,
+                from,
+                to,
+                cause,
+            } => write!(f, "peer {} {from} → {to}: {cause}", slot.get()),
+            Event::Path {
+                slot,
+                path: Some(path),
+            } => write!(f, "peer {} by {path}", slot.get()),
             Event::Path { slot, path: None } => write!(f, "peer {} without a path", slot.get()),
             Event::Refused(fault) => write!(f, "refused: {fault} {:?}", fault.details),
             Event::Control(text) => write!(f, "control plane {text}"),

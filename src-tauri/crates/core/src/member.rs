@@ -175,7 +175,7 @@ impl Member {
             }
             Report::Expired(slot) => {
                 if let Some(peer) = active.roster.by_slot(slot) {
-                    peer.expired(now);
+                    peer.expired();
                 }
             }
             Report::Heard(slot, _) => {

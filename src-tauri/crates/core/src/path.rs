@@ -31,7 +31,10 @@ pub struct Path {
 impl Path {
     /// The way by the primary socket.
     pub fn primary(remote: SocketAddr) -> Self {
-        Self { transport: TransportId::primary(remote), remote }
+        Self {
+            transport: TransportId::primary(remote),
+            remote,
+        }
     }
 }
 

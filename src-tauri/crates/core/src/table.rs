@@ -58,7 +58,10 @@ impl std::fmt::Debug for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut map = f.debug_map();
         for (slot, peer) in &self.peers {
-            map.entry(&slot.get(), &(peer.member, peer.path, peer.initiates, peer.handshake));
+            map.entry(
+                &slot.get(),
+                &(peer.member, peer.path, peer.initiates, peer.handshake),
+            );
         }
         map.finish()
     }
