@@ -401,6 +401,12 @@ impl Peer {
 
     /// Something authentic came from the peer.
     pub(crate) fn heard(&mut self, now: Instant) {
+        if self
+            .last_heard
+            .is_some_and(|at| now.saturating_duration_since(at) >= SILENT)
+        {
+            self.latency.forget_lost();
+        }
         self.last_heard = Some(now);
     }
 

@@ -223,7 +223,7 @@ impl Agent {
                 match other {
                     _ if silent => {
                         self.better = None;
-                        Some(self.freshest(path, now).unwrap_or(path))
+                        Some(self.freshest(path, valid.last_pong, now).unwrap_or(path))
                     }
                     Some((kind, rtt, other)) if self.is_better(now, (kind, rtt, other)) => Some(other),
                     Some(_) => Some(path),
@@ -245,12 +245,14 @@ impl Agent {
         Some(next)
     }
 
-    /// The best other path that answered more recently than the silent one.
-    fn freshest(&self, silent: Path, now: Instant) -> Option<Path> {
+    /// The best other path that answered more recently than the silent one. When all are silent none did, and the
+    /// choice rests.
+    fn freshest(&self, silent: Path, last_pong: Instant, now: Instant) -> Option<Path> {
         self.candidates
             .iter()
             .filter(|(path, _)| **path != silent)
             .filter_map(|(path, candidate)| Some((candidate.kind, candidate.valid?, *path)))
+            .filter(|(_, valid, _)| valid.last_pong > last_pong)
             .filter(|(_, valid, _)| now.saturating_duration_since(valid.last_pong) < ON_SPARE + SILENT / 3)
             .min_by_key(|(kind, valid, path)| (*kind, valid.rtt, *path))
             .map(|(_, _, path)| path)
@@ -426,6 +428,19 @@ mod tests {
             |p, _| (p == path(2)).then_some(RTT),
         );
         assert_eq!(agent.chosen(), Some(path(2)));
+    }
+
+    #[test]
+    fn when_all_paths_fall_silent_the_choice_rests() {
+        let now = Instant::now();
+        let mut agent = Agent::default();
+        agent.told(now, [(path(1), PathKind::Direct), (path(2), PathKind::Direct)]);
+        run(&mut agent, now, Duration::from_secs(11), |_, _| Some(RTT));
+        let mut switches = 0;
+        for ms in 0..11_000 {
+            switches += usize::from(agent.choose(now + Duration::from_millis(11_000 + ms)).is_some());
+        }
+        assert!(switches <= 1, "{switches} switches between two silent paths");
     }
 
     #[test]

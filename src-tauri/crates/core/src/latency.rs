@@ -82,6 +82,11 @@ impl Latency {
         }
     }
 
+    /// Forgets what went unanswered: it was silence, which is told as such, and not the loss of a path that carries.
+    pub fn forget_lost(&mut self) {
+        self.probes.retain(|probe| probe.answered);
+    }
+
     /// The smoothed round-trip time, once an answer came.
     pub fn rtt(&self) -> Option<Duration> {
         self.rtt
