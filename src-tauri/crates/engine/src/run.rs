@@ -164,9 +164,7 @@ fn no_socket(error: &IpcError) -> Fault {
         IpcError::Io { path, source } => Fault::new(FaultCode::StateUnusable)
             .with("path", path.display())
             .with("reason", source),
-        IpcError::Unsupported(_) => {
-            Fault::new(FaultCode::SystemUnsupported).with("system", std::env::consts::OS)
-        }
+        // Only a client meets these.
         IpcError::NotRunning { .. } | IpcError::UntrustedServer { .. } => internal(error),
     }
 }
