@@ -164,7 +164,7 @@ fn no_socket(error: &IpcError) -> Fault {
         IpcError::Io { path, source } => Fault::new(FaultCode::StateUnusable)
             .with("path", path.display())
             .with("reason", source),
-        // Only a client meets these.
-        IpcError::NotRunning { .. } | IpcError::UntrustedServer { .. } => internal(error),
+        // What a client meets, or a system without local sockets.
+        other => internal(other),
     }
 }
