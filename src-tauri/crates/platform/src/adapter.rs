@@ -13,14 +13,23 @@ use crate::poll::{Handle, Source};
 #[cfg(target_os = "linux")]
 #[path = "adapter/linux.rs"]
 mod system;
-#[cfg(not(target_os = "linux"))]
+#[cfg(target_os = "macos")]
+#[path = "adapter/macos.rs"]
+mod system;
+#[cfg(windows)]
+#[path = "adapter/windows.rs"]
+mod system;
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 #[path = "adapter/unsupported.rs"]
 mod system;
+
+#[cfg(windows)]
+pub(crate) use system::driver_path;
 
 /// How the adapter shall look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdapterConfig {
-    /// Its name; `None` takes the first free one of `lanrage0`, `lanrage1`, …
+    /// Its name; `None` takes the first free one of `lanrage0`, `lanrage1`, … (macOS: `utun` and a number).
     pub name: Option<String>,
     /// Our address inside the party.
     pub address: Ipv4Addr,
@@ -48,7 +57,8 @@ pub enum AdapterError {
     /// Creating network devices takes CAP_NET_ADMIN (Linux) or administrator rights.
     #[error("no right to create a network adapter")]
     NoRights(#[source] io::Error),
-    /// The TUN driver is absent: on Linux `/dev/net/tun` is missing or its module can't be loaded.
+    /// The TUN driver is absent: on Linux `/dev/net/tun` is missing or its module can't be loaded, on Windows
+    /// `wintun.dll` does not lie beside the program.
     #[error("the system's TUN driver is missing")]
     NoDevice(#[source] io::Error),
     /// Another program has an interface of that name.

@@ -5,42 +5,48 @@ use crate::rights::effective_uid;
 /// A client of the local socket, as the system (not the client) tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
-    /// Their user number.
+    /// Their user number; on Windows what stands for it, see [`effective_uid`].
     pub uid: u32,
     /// Their process number, where the system tells it. For logs only: it may have been dealt anew.
     pub pid: Option<u32>,
 }
 
 /// Whether the caller may give orders to this engine: root, the engine's own user, a user in `allowed`, and,
-/// when the engine runs as root, the person who sits at this computer's screen.
+/// when the engine runs as root, the person who sits at this computer's screen (on Windows also at a remote one).
 pub fn may_use(caller: &Caller, allowed: &[u32]) -> bool {
-    decide(caller.uid, effective_uid(), allowed, seated_uid)
+    decide(caller.uid, effective_uid(), allowed, is_seated)
 }
 
-fn decide(uid: u32, own: Option<u32>, allowed: &[u32], seated: impl Fn() -> Option<u32>) -> bool {
+fn decide(uid: u32, own: Option<u32>, allowed: &[u32], is_seated: impl Fn(u32) -> bool) -> bool {
     // An ordinary user's engine is that user's alone, whoever sits at the screen.
-    uid == 0 || Some(uid) == own || allowed.contains(&uid) || (own == Some(0) && seated() == Some(uid))
+    uid == 0 || Some(uid) == own || allowed.contains(&uid) || (own == Some(0) && is_seated(uid))
 }
 
-/// The user of the first seat's active session, by systemd-logind; nobody without logind or at a text console
-/// where no one is logged in.
+/// Whether that is the user of the first seat's active session, by systemd-logind; nobody is without logind or at a
+/// text console where no one is logged in.
 #[cfg(target_os = "linux")]
-fn seated_uid() -> Option<u32> {
-    active_uid(&std::fs::read_to_string("/run/systemd/seats/seat0").ok()?)
+fn is_seated(uid: u32) -> bool {
+    std::fs::read_to_string("/run/systemd/seats/seat0").is_ok_and(|seat| active_uid(&seat) == Some(uid))
 }
 
-/// The user of the console, to whom macOS gives its device.
+/// Whether that is the user of the console, to whom macOS gives its device.
 #[cfg(target_os = "macos")]
-fn seated_uid() -> Option<u32> {
+fn is_seated(uid: u32) -> bool {
     use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/dev/console")
-        .ok()
-        .map(|console| console.uid())
+    std::fs::metadata("/dev/console").is_ok_and(|console| console.uid() == uid)
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "macos")))]
-fn seated_uid() -> Option<u32> {
-    None
+/// Whether that is the user of a session in use.
+#[cfg(windows)]
+fn is_seated(uid: u32) -> bool {
+    crate::windows::token::users_at_screens()
+        .iter()
+        .any(|user| user.number() == uid)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
+fn is_seated(_: u32) -> bool {
+    false
 }
 
 /// logind's seat file is lines of `KEY=value`.
@@ -69,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_root_engine_obeys_root_the_seat_and_who_was_allowed() {
-        let seated = || Some(1000);
+        let seated = |uid| uid == 1000;
         for (uid, expected) in [
             (0, true),
             (1000, true),
@@ -79,13 +85,13 @@ mod tests {
         ] {
             assert_eq!(decide(uid, Some(0), &[1001], seated), expected, "{uid}");
         }
-        assert!(!decide(1000, Some(0), &[], || None));
+        assert!(!decide(1000, Some(0), &[], |_| false));
     }
 
     #[test]
     fn a_users_engine_does_not_obey_the_seat() {
         for (uid, expected) in [(0, true), (1000, false), (1001, true)] {
-            assert_eq!(decide(uid, Some(1001), &[], || Some(1000)), expected, "{uid}");
+            assert_eq!(decide(uid, Some(1001), &[], |uid| uid == 1000), expected, "{uid}");
         }
     }
 }

@@ -1,9 +1,16 @@
 //! Files that must never be half-written, or read by others.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+#[cfg(unix)]
+#[path = "files/unix.rs"]
+mod system;
+#[cfg(windows)]
+#[path = "files/windows.rs"]
+mod system;
 
 /// Mode of files that are nobody else's business: read and written by their owner alone.
 pub const PRIVATE: u32 = 0o600;
@@ -46,7 +53,8 @@ fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileEr
 }
 
 /// Replaces the file at `path` so that a reader, or we after a crash or power cut, sees the old content or the
-/// new and nothing between. The new file has `mode` (ignored where files have none) whatever the umask says.
+/// new and nothing between. The new file has `mode` whatever the umask says. Windows knows no modes: there a file of
+/// mode [`PRIVATE`] is its owner's and the system's alone, and any other inherits its directory's rules.
 ///
 /// # Errors
 /// [`FileError::Io`]; the old file is then still there, unless only the last step failed, making the
@@ -59,7 +67,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), File
         let _ = fs::remove_file(&temporary);
         return Err(failed("writing", path)(error));
     }
-    sync_directory_of(path).map_err(failed("writing", path))
+    system::sync_directory_of(path).map_err(failed("writing", path))
 }
 
 /// Reads a file that [`write_atomically`] made; `None` if there is none. When others may read it (someone
@@ -68,21 +76,12 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), File
 /// # Errors
 /// [`FileError`].
 pub fn read_private(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileError> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use rustix::fs::OFlags;
-        use std::os::unix::fs::OpenOptionsExt;
-        // Non-blocking, so that a pipe put there can't hang us.
-        options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
-    }
-    let file = match options.open(path) {
+    let file = match system::open_private(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed("reading", path)(error)),
     };
-    make_private(&file, path)?;
+    system::make_private(&file, path)?;
     let mut bytes = Vec::new();
     (&file)
         .take(limit.saturating_add(1))
@@ -100,13 +99,10 @@ pub fn read_private(path: &Path, limit: u64) -> Result<Option<Vec<u8>>, FileErro
 /// Creates the directory, parents included, for its owner alone; one that exists stays as it is.
 ///
 /// # Errors
-/// [`FileError::Io`].
+/// [`FileError::Io`]. On Windows, where every user can make directories beside those of services,
+/// [`FileError::Foreign`] for one that exists and is another user's.
 pub fn create_private_dir(path: &Path) -> Result<(), FileError> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(failed("creating", path))
+    system::create_private_dir(path)
 }
 
 /// Removes the file; not finding it is success.
@@ -148,83 +144,26 @@ fn temporary_beside(path: &Path) -> PathBuf {
 }
 
 fn write_durably(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, PRIVATE & mode);
-    let mut file = options.open(path)?;
-    #[cfg(unix)]
-    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
-    #[cfg(not(unix))]
-    let _ = mode;
+    let mut file = system::create_new(path, mode)?;
     file.write_all(bytes)?;
     file.sync_all()
 }
 
-#[cfg(unix)]
-fn sync_directory_of(path: &Path) -> io::Result<()> {
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
-}
-
-/// Directories can't be synchronised here; the rename is journalled by the file system.
-#[cfg(not(unix))]
-fn sync_directory_of(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-#[cfg(unix)]
-fn make_private(file: &File, path: &Path) -> Result<(), FileError> {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    let metadata = file.metadata().map_err(failed("reading", path))?;
-    let owner = metadata.uid();
-    if owner != 0 && Some(owner) != crate::rights::effective_uid() {
-        return Err(FileError::Foreign {
-            path: path.to_path_buf(),
-            owner,
-        });
-    }
-    if metadata.mode() & 0o077 != 0 {
-        tracing::warn!(path = %path.display(), "others could read a private file; they no longer can");
-        file.set_permissions(PermissionsExt::from_mode(PRIVATE))
-            .map_err(failed("protecting", path))?;
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn make_private(_: &File, _: &Path) -> Result<(), FileError> {
-    Ok(())
-}
-
 #[cfg(test)]
-#[cfg(unix)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-
-    fn mode(path: &Path) -> u32 {
-        fs::metadata(path).unwrap().mode() & 0o777
-    }
 
     #[test]
-    fn a_file_is_replaced_whole_with_its_mode_and_nothing_beside_it() {
+    fn a_file_is_replaced_whole_with_nothing_beside_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("seed");
         assert_eq!(read_private(&path, 10).unwrap(), None);
-        write_atomically(&path, b"first", PRIVATE).unwrap();
-        assert_eq!(
-            (read_private(&path, 10).unwrap().unwrap().as_slice(), mode(&path)),
-            (&b"first"[..], 0o600)
-        );
-        write_atomically(&path, b"second", 0o644).unwrap();
-        assert_eq!(
-            (fs::read(&path).unwrap().as_slice(), mode(&path)),
-            (&b"second"[..], 0o644)
-        );
+        for content in [&b"first"[..], b"second"] {
+            write_atomically(&path, content, PRIVATE).unwrap();
+            assert_eq!(read_private(&path, 10).unwrap().unwrap(), content);
+        }
+        write_atomically(&path, b"third", 0o644).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"third");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
@@ -241,27 +180,15 @@ mod tests {
     }
 
     #[test]
-    fn a_private_file_open_to_others_is_closed_to_them() {
+    fn oversized_files_are_not_read() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("seed");
-        fs::write(&path, "x").unwrap();
-        fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
-        assert_eq!(read_private(&path, 1).unwrap().unwrap(), b"x");
-        assert_eq!(mode(&path), 0o600);
-    }
-
-    #[test]
-    fn links_and_oversized_files_are_not_read() {
-        let dir = tempfile::tempdir().unwrap();
-        let (path, link) = (dir.path().join("big"), dir.path().join("link"));
+        let path = dir.path().join("big");
         write_atomically(&path, b"12345", PRIVATE).unwrap();
         assert_eq!(read_private(&path, 5).unwrap().unwrap().len(), 5);
         assert!(matches!(
             read_private(&path, 4),
             Err(FileError::TooLarge { limit: 4, .. })
         ));
-        std::os::unix::fs::symlink(&path, &link).unwrap();
-        assert!(matches!(read_private(&link, 5), Err(FileError::Io { .. })));
     }
 
     #[test]
@@ -277,11 +204,13 @@ mod tests {
     }
 
     #[test]
-    fn a_new_directory_is_its_owners_alone() {
+    fn a_directory_is_made_with_its_parents_and_only_once() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b");
         create_private_dir(&path).unwrap();
         create_private_dir(&path).unwrap();
-        assert_eq!(mode(&path), 0o700);
+        assert!(path.is_dir());
+        fs::write(path.join("file"), "x").unwrap();
+        assert!(create_private_dir(&path.join("file")).is_err());
     }
 }

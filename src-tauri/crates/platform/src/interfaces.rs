@@ -8,11 +8,21 @@ use if_addrs::IfAddr;
 #[cfg(target_os = "linux")]
 #[path = "interfaces/linux.rs"]
 mod watcher;
-#[cfg(not(target_os = "linux"))]
+#[cfg(windows)]
+#[path = "interfaces/windows.rs"]
+mod watcher;
+#[cfg(not(any(target_os = "linux", windows)))]
 #[path = "interfaces/portable.rs"]
 mod watcher;
 
 pub use watcher::Watcher;
+
+/// One change of network comes as a burst of notices: it is over when it was quiet for this long …
+#[cfg(any(target_os = "linux", windows))]
+const QUIET: std::time::Duration = std::time::Duration::from_millis(100);
+/// … or has lasted this long, so that a flapping link can't hide the change for ever.
+#[cfg(any(target_os = "linux", windows))]
+const LONGEST: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// An address of this host on one of its interfaces.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

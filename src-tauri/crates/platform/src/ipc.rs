@@ -16,8 +16,8 @@ use crate::caller::Caller;
 #[cfg(unix)]
 #[path = "ipc/unix.rs"]
 mod system;
-#[cfg(not(unix))]
-#[path = "ipc/unsupported.rs"]
+#[cfg(windows)]
+#[path = "ipc/windows.rs"]
 mod system;
 
 /// Why there is no connection, or nothing to connect to.

@@ -1,7 +1,7 @@
 //! All of LANrage's operating-system code, and all of its `unsafe`.
 //!
 //! One module per thing the system offers. Each has the same public items on every system; what differs lives
-//! in private submodules (`linux`, `unix`, `unsupported`), so that no other crate needs a `cfg`. Where a system
+//! in private submodules (`linux`, `macos`, `unix`, `windows`, …), so that no other crate needs a `cfg`. Where a system
 //! has no implementation, its operations fail with an error that says so ([`Unsupported`]) instead of leaving
 //! the item out.
 //!
@@ -33,7 +33,11 @@ pub mod process;
 pub mod realtime;
 pub mod rights;
 pub mod routes;
+#[cfg(any(test, windows))]
+mod sid;
 pub mod udp;
+#[cfg(windows)]
+mod windows;
 
 /// This system has no implementation of the operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,10 +1,17 @@
 //! One owner at a time: locks that end with their process, however it ends.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use crate::files;
+
+#[cfg(unix)]
+#[path = "lock/unix.rs"]
+mod system;
+#[cfg(windows)]
+#[path = "lock/windows.rs"]
+mod system;
 
 /// Why the lock was not had.
 #[derive(Debug, thiserror::Error)]
@@ -54,61 +61,35 @@ impl StateLock {
 /// A locked file that holds our process number; removed when dropped.
 #[derive(Debug)]
 pub(crate) struct FileLock {
-    path: PathBuf,
-    file: File,
+    _file: system::LockedFile,
+}
+
+/// Why [`system::LockedFile::open`] had no lock.
+enum NotLocked {
+    /// Another process has it, whose number this may be.
+    Held(Option<u32>),
+    Failed(io::Error),
 }
 
 impl FileLock {
     /// Locks the file at `path`, creating it; `guards` is what errors name.
     pub(crate) fn acquire(path: &Path, guards: &Path) -> Result<Self, LockError> {
-        let failed = |source| LockError::Io {
-            path: guards.to_path_buf(),
-            source,
-        };
-        loop {
-            let mut options = OpenOptions::new();
-            options.read(true).write(true).create(true).truncate(false);
-            #[cfg(unix)]
-            {
-                use std::os::unix::fs::OpenOptionsExt;
-                // Private: who can open it can lock it and so keep us from starting.
-                options
-                    .mode(files::PRIVATE)
-                    .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-            }
-            let mut file = options.open(path).map_err(failed)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    return Err(LockError::Held {
-                        path: guards.to_path_buf(),
-                        pid: pid_in(&mut file),
-                    });
+        match system::LockedFile::open(path) {
+            Ok(mut file) => {
+                // The number is for people to read; the lock holds without it.
+                if let Err(error) = write_pid(file.file()) {
+                    tracing::debug!(%error, "the lock file does not tell its owner");
                 }
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
+                Ok(Self { _file: file })
             }
-            // Its last owner may have removed it between our opening and locking: then the next process would
-            // lock a new file of that name, and both of us would be owners.
-            if !is_at(&file, path) {
-                continue;
-            }
-            // The number is for people to read; the lock holds without it.
-            if let Err(error) = write_pid(&mut file) {
-                tracing::debug!(%error, "the lock file does not tell its owner");
-            }
-            return Ok(Self {
-                path: path.to_path_buf(),
-                file,
-            });
-        }
-    }
-}
-
-impl Drop for FileLock {
-    fn drop(&mut self) {
-        // Before it is unlocked, which closing does. A directory removed meanwhile is fine.
-        if is_at(&self.file, &self.path) {
-            let _ = fs::remove_file(&self.path);
+            Err(NotLocked::Held(pid)) => Err(LockError::Held {
+                path: guards.to_path_buf(),
+                pid,
+            }),
+            Err(NotLocked::Failed(source)) => Err(LockError::Io {
+                path: guards.to_path_buf(),
+                source,
+            }),
         }
     }
 }
@@ -119,31 +100,17 @@ fn write_pid(file: &mut File) -> io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-/// Empty for the moment between an owner's locking and writing; unreadable where locks are mandatory.
+/// Empty for the moment between an owner's locking and writing.
 fn pid_in(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
 
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), fs::symlink_metadata(path)) {
-        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
-        _ => false,
-    }
-}
-
-/// A file that is open can't be removed by others here.
-#[cfg(not(unix))]
-fn is_at(_: &File, _: &Path) -> bool {
-    true
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn the_second_owner_is_refused_and_told_the_first() {

@@ -20,16 +20,26 @@ fn choose(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
 pub fn host_name() -> Option<String> {
     #[cfg(unix)]
     let name = rustix::system::uname().nodename().to_str().ok()?.to_owned();
-    #[cfg(not(unix))]
+    #[cfg(windows)]
     let name = std::env::var("COMPUTERNAME").ok()?;
     let short = name.split('.').next().unwrap_or_default();
     (!short.is_empty() && short != "localhost").then(|| short.to_owned())
 }
 
 /// The word to stop: an interrupt from the terminal, its hang-up, or the system's request to terminate.
-/// From its making on, these no longer end the process by themselves.
+/// From its making on, these no longer end the process by themselves (on Windows: not for the few seconds that it
+/// grants when a console is closed or the system shuts down).
 #[derive(Debug)]
-pub struct StopRequest(#[cfg(unix)] [tokio::signal::unix::Signal; 3]);
+pub struct StopRequest(
+    #[cfg(unix)] [tokio::signal::unix::Signal; 3],
+    #[cfg(windows)]
+    (
+        tokio::signal::windows::CtrlC,
+        tokio::signal::windows::CtrlBreak,
+        tokio::signal::windows::CtrlClose,
+        tokio::signal::windows::CtrlShutdown,
+    ),
+);
 
 impl StopRequest {
     /// Listens from now on. Needs a tokio runtime.
@@ -46,8 +56,11 @@ impl StopRequest {
                 signal(SignalKind::hangup())?,
             ]))
         }
-        #[cfg(not(unix))]
-        Ok(Self())
+        #[cfg(windows)]
+        {
+            use tokio::signal::windows::{ctrl_break, ctrl_c, ctrl_close, ctrl_shutdown};
+            Ok(Self((ctrl_c()?, ctrl_break()?, ctrl_close()?, ctrl_shutdown()?)))
+        }
     }
 
     /// Waits for it. Safe to cancel.
@@ -61,10 +74,15 @@ impl StopRequest {
                 _ = hang_up.recv() => {}
             }
         }
-        #[cfg(not(unix))]
-        if tokio::signal::ctrl_c().await.is_err() {
-            // It can't be listened for: then it never comes this way.
-            std::future::pending::<()>().await;
+        #[cfg(windows)]
+        {
+            let (interrupt, break_key, close, shutdown) = &mut self.0;
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = break_key.recv() => {}
+                _ = close.recv() => {}
+                _ = shutdown.recv() => {}
+            }
         }
     }
 }

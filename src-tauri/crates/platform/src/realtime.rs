@@ -1,11 +1,11 @@
 //! Priority of the data thread over ordinary threads.
 
-#![cfg_attr(target_os = "linux", allow(unsafe_code))]
+#![allow(unsafe_code)]
 
 /// Gives the calling thread a real-time priority, the lowest there is (SCHED_RR 1), which its children do not
 /// inherit. Under load this keeps a game's packets from waiting for the CPU; the thread has to give way by
 /// itself and often. Returns whether it was granted; without the right to it (CAP_SYS_NICE or RLIMIT_RTPRIO)
-/// and on other systems than Linux nothing changes.
+/// nothing changes.
 #[cfg(target_os = "linux")]
 pub fn raise_priority() -> bool {
     // SAFETY: `sched_param` is plain data for which all zeroes is a value (musl's has reserved members).
@@ -21,8 +21,20 @@ pub fn raise_priority() -> bool {
     }
 }
 
+/// Gives the calling thread the highest priority of an ordinary process, which its children do not inherit: any user
+/// may. Under load this keeps a game's packets from waiting for the CPU; the thread has to give way by itself and
+/// often. Returns whether it was granted.
+#[cfg(windows)]
+pub fn raise_priority() -> bool {
+    use windows_sys::Win32::System::Threading::{
+        GetCurrentThread, SetThreadPriority, THREAD_PRIORITY_TIME_CRITICAL,
+    };
+    // SAFETY: neither function has a condition: GetCurrentThread's result is a constant for the calling thread.
+    unsafe { SetThreadPriority(GetCurrentThread(), THREAD_PRIORITY_TIME_CRITICAL) != 0 }
+}
+
 /// Does nothing on this system and returns `false`.
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", windows)))]
 pub fn raise_priority() -> bool {
     false
 }

@@ -2,17 +2,24 @@
 
 use crate::adapter::AdapterError;
 
-/// Whether this process runs as root. On systems without the notion: `false`.
+/// Whether this process runs as root, which on Windows is LocalSystem.
 pub fn is_root() -> bool {
     effective_uid() == Some(0)
 }
 
-/// The user this process acts as; `None` on systems without user numbers.
+/// The user this process acts as. On Windows a number that stands for them: 0 for LocalSystem, for others one that
+/// is always the same and says nothing else. `None` when the system won't tell.
 pub fn effective_uid() -> Option<u32> {
     #[cfg(unix)]
     return Some(rustix::process::geteuid().as_raw());
-    #[cfg(not(unix))]
-    None
+    #[cfg(windows)]
+    return Some(
+        crate::windows::token::Token::of_this_process()
+            .ok()?
+            .user()
+            .ok()?
+            .number(),
+    );
 }
 
 /// Whether [`Adapter::open`](crate::adapter::Adapter::open) can be expected to work, without trying it.
@@ -46,11 +53,51 @@ pub fn may_create_adapter() -> Result<(), AdapterError> {
     }
 }
 
+/// Whether [`Adapter::open`](crate::adapter::Adapter::open) can be expected to work, without trying it.
+///
+/// # Errors
+/// What it would fail with.
+#[cfg(target_os = "macos")]
+pub fn may_create_adapter() -> Result<(), AdapterError> {
+    if is_root() {
+        Ok(())
+    } else {
+        Err(AdapterError::NoRights(rustix::io::Errno::PERM.into()))
+    }
+}
+
+/// Whether [`Adapter::open`](crate::adapter::Adapter::open) can be expected to work, without trying it.
+///
+/// # Errors
+/// What it would fail with.
+#[cfg(windows)]
+pub fn may_create_adapter() -> Result<(), AdapterError> {
+    use std::io;
+
+    let driver = crate::adapter::driver_path().map_err(AdapterError::NoDevice)?;
+    if !driver.is_file() {
+        let missing = format!("{} is missing", driver.display());
+        return Err(AdapterError::NoDevice(io::Error::new(
+            io::ErrorKind::NotFound,
+            missing,
+        )));
+    }
+    let elevated = crate::windows::token::Token::of_this_process().and_then(|token| token.is_elevated());
+    match elevated {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(AdapterError::NoRights(io::ErrorKind::PermissionDenied.into())),
+        Err(source) => Err(AdapterError::Other {
+            step: "reading this process's rights",
+            source,
+        }),
+    }
+}
+
 /// Always fails: this system has no adapter.
 ///
 /// # Errors
 /// [`AdapterError::Unsupported`].
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 pub fn may_create_adapter() -> Result<(), AdapterError> {
     Err(crate::Unsupported {
         operation: "the network adapter",

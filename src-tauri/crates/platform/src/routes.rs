@@ -4,6 +4,18 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
+#[cfg(any(test, target_os = "macos"))]
+mod dump;
+#[cfg(target_os = "macos")]
+mod macos;
+#[cfg(windows)]
+mod windows;
+
+#[cfg(target_os = "macos")]
+use macos::system_routes;
+#[cfg(windows)]
+use windows::system_routes;
+
 /// An IPv4 network: an address and how many of its bits count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Network {
@@ -105,7 +117,7 @@ fn system_routes() -> io::Result<Vec<RouteClash>> {
     Ok(parse(&std::fs::read_to_string("/proc/thread-self/net/route")?))
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
 fn system_routes() -> io::Result<Vec<RouteClash>> {
     Err(crate::Unsupported {
         operation: "listing routes",

@@ -5,6 +5,9 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+#[cfg(windows)]
+mod windows;
+
 /// Buffer asked for in each direction, in bytes: several milliseconds of a fast link, so that a data thread
 /// that had to wait for the CPU loses nothing.
 const BUFFER: usize = 7 << 20;
@@ -51,9 +54,9 @@ pub struct Sockets {
 pub fn bind(choice: &PortChoice) -> Result<Sockets, UdpError> {
     match choice {
         PortChoice::Explicit(0) => bind_free(),
-        PortChoice::Explicit(port) => bind_pair(*port).map_err(|error| match error.kind() {
-            io::ErrorKind::AddrInUse => UdpError::PortTaken(*port),
-            _ => error.into(),
+        PortChoice::Explicit(port) => bind_pair(*port).map_err(|error| match is_taken(&error) {
+            true => UdpError::PortTaken(*port),
+            false => error.into(),
         }),
         PortChoice::Preferred(ports) => {
             for &port in ports.iter().filter(|&&port| port != 0) {
@@ -72,11 +75,20 @@ fn bind_free() -> Result<Sockets, UdpError> {
     for _ in 0..FREE_ATTEMPTS {
         match bind_pair(0) {
             Ok(sockets) => return Ok(sockets),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = Some(error),
+            Err(error) if is_taken(&error) => last = Some(error),
             Err(error) => return Err(error.into()),
         }
     }
     Err(last.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()).into())
+}
+
+/// Windows also refuses permission for ports that another program has to itself, or that it has set aside.
+fn is_taken(error: &io::Error) -> bool {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => true,
+        io::ErrorKind::PermissionDenied => cfg!(windows),
+        _ => false,
+    }
 }
 
 fn bind_pair(port: u16) -> io::Result<Sockets> {
@@ -85,7 +97,7 @@ fn bind_pair(port: u16) -> io::Result<Sockets> {
     let v6 = match open(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
         Ok(v6) => Some(v6),
         // Half a pair would look right and leave IPv6 to another program.
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+        Err(error) if is_taken(&error) => return Err(error),
         Err(error) => {
             tracing::debug!(%error, "no IPv6 socket");
             None
@@ -104,6 +116,8 @@ fn open(address: SocketAddr) -> io::Result<UdpSocket> {
     if address.is_ipv4() {
         allow_fragments(&socket);
     }
+    #[cfg(windows)]
+    windows::behave(&socket)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

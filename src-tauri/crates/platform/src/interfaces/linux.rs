@@ -4,17 +4,13 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, Protocol, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, timeout_at};
 
-/// One change of network comes as a burst of messages: it is over when it was quiet for this long …
-const QUIET: Duration = Duration::from_millis(100);
-/// … or has lasted this long, so that a flapping link can't hide the change for ever.
-const LONGEST: Duration = Duration::from_millis(500);
+use super::{LONGEST, QUIET};
 
 /// NETLINK_ROUTE is protocol 0, which is what no choice means.
 const ROUTE: Option<Protocol> = None;
