@@ -7,8 +7,8 @@ use lanrage_core::io::{ConnId, ControlEvent};
 use lanrage_proto::control::{self, ClientFrame, ServerFrame};
 use lanrage_proto::limits::CONTROL_FRAME;
 use lanrage_proto::{Fault, FaultCode, PartyRange, ServerUrl};
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{CertificateError, ClientConfig};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -267,12 +267,29 @@ fn untrusted(error: &WsError) -> Option<Fault> {
     };
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidCertificate(reason) => {
-            Some(Fault::new(FaultCode::ControlUntrusted).with("reason", reason))
+            Some(Fault::new(FaultCode::ControlUntrusted).with("reason", in_words(reason)))
         }
         rustls::Error::NoCertificatesPresented => {
             Some(Fault::new(FaultCode::ControlUntrusted).with("reason", "it shows none"))
         }
         _ => None,
+    }
+}
+
+/// What is wrong with a certificate, as the end of a sentence.
+fn in_words(reason: &CertificateError) -> String {
+    match reason {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet; is this computer's clock right?".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "it is for another name".to_owned()
+        }
+        CertificateError::UnknownIssuer => "its issuer is not known".to_owned(),
+        // A server's own certificate, which only --control-ca makes a known one.
+        CertificateError::Other(_) => "its issuer is the server itself".to_owned(),
+        other => other.to_string(),
     }
 }
 

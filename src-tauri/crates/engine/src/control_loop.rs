@@ -63,6 +63,9 @@ pub(crate) struct Engine {
     data: DataThread,
     /// Open while there is a party, or one is on its way.
     sockets: Option<Arc<Sockets>>,
+    /// The adapter that should be.
+    plan: Option<AdapterPlan>,
+    /// The one that is.
     adapter: Option<AdapterInUse>,
     embedded: Option<(HostPlan, Embedded)>,
     /// Whose party it is; meaningless without one.
@@ -83,6 +86,7 @@ pub(crate) struct Engine {
 struct AdapterInUse {
     name: String,
     plan: AdapterPlan,
+    since: Instant,
 }
 
 /// Whether the sockets can be had, without keeping them: an idle engine has no port open.
@@ -121,6 +125,7 @@ impl Engine {
             discovery: parts.discovery,
             data: parts.data,
             sockets: None,
+            plan: None,
             adapter: None,
             embedded: None,
             owner: None,
@@ -227,7 +232,10 @@ impl Engine {
             Happening::Hosting(hosting) => self.hosting(now, hosting),
             Happening::Report(report) => self.member.handle(now, Input::Report(report)),
             Happening::AdapterGone => self.adapter_gone(now).await,
-            Happening::Network => self.look_at_network(),
+            Happening::Network => {
+                self.look_at_network();
+                self.retry_adapter().await;
+            }
             Happening::Asked(asked) => self.asked(asked).await,
         }
     }

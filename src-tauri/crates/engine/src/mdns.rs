@@ -55,7 +55,9 @@ impl Discovery {
 
     /// Announces the control plane on this TCP port to those who know the discovery key, or nothing.
     pub(crate) fn announce(&mut self, wish: Option<([u8; 32], u16)>) {
-        let wish = wish.map(|(discovery, port)| Advert { discovery, port });
+        let wish = wish
+            .filter(|_| self.enabled)
+            .map(|(discovery, port)| Advert { discovery, port });
         if wish == self.announced.as_ref().map(|(advert, _)| *advert) {
             return;
         }
@@ -81,6 +83,7 @@ impl Discovery {
 
     /// Looks for control planes that know this discovery key, or for none. They come as [`Happening::Found`].
     pub(crate) fn look_for(&mut self, wish: Option<[u8; 32]>) {
+        let wish = wish.filter(|_| self.enabled);
         if wish == self.sought.as_ref().map(|(discovery, _)| *discovery) {
             return;
         }
@@ -134,9 +137,6 @@ impl Discovery {
     }
 
     fn daemon(&mut self) -> mdns_sd::Result<&ServiceDaemon> {
-        if !self.enabled {
-            return Err(mdns_sd::Error::Msg("switched off".to_owned()));
-        }
         let daemon = match self.daemon.take() {
             Some(daemon) => daemon,
             None => {

@@ -1,7 +1,11 @@
 //! The real binary in a network namespace of its own: what its callers rely on. Needs root; without it the tests
 //! say so and pass.
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail as tests do")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helpers of tests fail as tests do"
+)]
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};

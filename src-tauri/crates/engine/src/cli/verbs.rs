@@ -53,7 +53,12 @@ async fn found(create: Create) -> Result<(), Failure> {
         created.party, created.address
     ))?;
     show::line(&format!("Send this to your friends:\n\n  {}\n", created.invite))?;
-    if created.invite != created.id {
+    if created.invite.contains("server=") {
+        show::line(&format!(
+            "Friends with the same server need only the ID: {}",
+            created.id
+        ))?;
+    } else if created.invite != created.id {
         show::line(&format!(
             "On your own network the ID alone is enough: {}",
             created.id

@@ -9,7 +9,10 @@ use lanrage_core::path::{Path, TransportId};
 use lanrage_proto::ipc::Reply;
 use lanrage_proto::{Fault, FaultCode};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// An adapter that is removed sooner than this is not made again by itself: two programs would fight over it.
+const LASTING: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Carries out everything that is to be done, in order.
@@ -91,17 +94,32 @@ impl Engine {
 
     async fn configure(&mut self, wish: Option<AdapterPlan>) {
         self.drop_adapter().await;
+        self.plan = wish;
         let result = match wish {
             Some(plan) => self.make_adapter(plan).await,
             None => Ok(()),
         };
-        if let Err(fault) = &result {
-            tracing::error!(%fault, details = ?fault.details, "no adapter");
-        }
         self.member.handle(Instant::now(), Input::Adapter(result));
     }
 
+    /// Tries once more for an adapter that is wished and could not be had: what stood in the way may be gone.
+    pub(super) async fn retry_adapter(&mut self) {
+        if let (Some(plan), None) = (self.plan, &self.adapter)
+            && self.make_adapter(plan).await.is_ok()
+        {
+            self.member.handle(Instant::now(), Input::Adapter(Ok(())));
+        }
+    }
+
     async fn make_adapter(&mut self, plan: AdapterPlan) -> Result<(), Fault> {
+        let made = self.try_adapter(plan).await;
+        if let Err(fault) = &made {
+            tracing::error!(%fault, details = ?fault.details, "no adapter");
+        }
+        made
+    }
+
+    async fn try_adapter(&mut self, plan: AdapterPlan) -> Result<(), Fault> {
         if let Some(clash) = network::clash(plan.range, None) {
             return Err(clash);
         }
@@ -111,7 +129,11 @@ impl Engine {
         let name = adapter.name().to_owned();
         tracing::info!(name, "adapter up");
         self.data.set_adapter(Some(adapter)).await;
-        self.adapter = Some(AdapterInUse { name, plan });
+        self.adapter = Some(AdapterInUse {
+            name,
+            plan,
+            since: Instant::now(),
+        });
         self.look_at_network();
         Ok(())
     }
@@ -125,13 +147,20 @@ impl Engine {
         }
     }
 
+    /// Somebody removed the adapter: another one takes its place, unless that was just done.
     pub(super) async fn adapter_gone(&mut self, now: Instant) {
-        if self.adapter.is_none() {
+        let Some(gone) = &self.adapter else {
             return;
-        }
-        tracing::error!("the adapter was removed by somebody else");
+        };
+        let (plan, lasted) = (gone.plan, now.saturating_duration_since(gone.since));
+        tracing::error!("somebody removed the adapter");
         self.drop_adapter().await;
-        self.member.handle(now, Input::Adapter(Err(adapter::gone())));
+        let again = if lasted < LASTING {
+            Err(adapter::gone())
+        } else {
+            self.make_adapter(plan).await
+        };
+        self.member.handle(now, Input::Adapter(again));
     }
 
     /// What the member says to remember is on disk when this returns, or a condition tells that it is not.
