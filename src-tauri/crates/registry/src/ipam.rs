@@ -229,6 +229,24 @@ mod tests {
     }
 
     #[test]
+    fn who_left_longest_ago_is_known_across_a_restart() {
+        let mut leases = Leases::new(member(0));
+        let lease = |number, departed| Lease {
+            slot: Slot::try_from(number).unwrap(),
+            departed,
+        };
+        assert!(leases.restore(member(1), lease(2, Some(7))));
+        for number in 2..250 {
+            assert!(leases.restore(member(number.into()), lease(number + 1, None)));
+        }
+        leases.depart(&member(2));
+        let granted = leases.grant(member(300), None, 255).unwrap();
+        assert_eq!(granted.released, Some(member(1)));
+        let granted = leases.grant(member(301), None, 255).unwrap();
+        assert_eq!(granted.released, Some(member(2)));
+    }
+
+    #[test]
     fn contradictions_are_not_taken_back() {
         let mut leases = Leases::new(member(0));
         let lease = |number| Lease {

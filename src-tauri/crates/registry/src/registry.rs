@@ -76,6 +76,8 @@ pub struct Registry {
     deadlines: BTreeSet<(Instant, ConnId)>,
     foundings: BySource,
     sweep_at: Instant,
+    /// One line in the log is help for an operator, one for each stranger is none.
+    told_of_foreign_names: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -133,6 +135,7 @@ impl Registry {
             deadlines: BTreeSet::new(),
             foundings: BySource::default(),
             sweep_at: now + limits::SWEEP,
+            told_of_foreign_names: false,
             outputs: VecDeque::new(),
         }
     }

@@ -30,7 +30,14 @@ impl Registry {
             return;
         };
         if !known.source.was_dialled_as(&authority) {
-            tracing::debug!(?authority, ours = ?known.source.authorities, "dialled by a foreign name");
+            if !self.told_of_foreign_names {
+                self.told_of_foreign_names = true;
+                tracing::warn!(
+                    "somebody dialled this control plane by a name that is not known to be its own"
+                );
+            }
+            let shown: String = authority.chars().take(80).collect();
+            tracing::debug!(authority = shown, ours = ?known.source.authorities, "dialled by a foreign name");
             return self.refuse_and_close(now, connection, Some(id), FaultCode::NotAdmitted);
         }
         let mut challenge = [0; 32];
@@ -159,8 +166,6 @@ impl Registry {
         let row = party.row(&who.identity);
         if let Some(older) = admitted.replaced {
             self.send(older, None, ServerMessage::Superseded {});
-            // Forgotten before it is closed: the member is not away by that.
-            self.set_stage(older, Stage::New, now);
             self.close(now, older);
         }
         if let Some(member) = admitted.released {

@@ -20,6 +20,7 @@ struct DiskState {
     inner: MemoryStore,
     full: bool,
     commits: usize,
+    changes: usize,
 }
 
 impl Store for Disk {
@@ -32,6 +33,7 @@ impl Store for Disk {
             return Err(StoreError::new("disk full"));
         }
         disk.commits += 1;
+        disk.changes += changes.len();
         disk.inner.commit(changes)
     }
 }
@@ -119,6 +121,10 @@ fn what_happened_together_is_committed_together() {
     }
     assert_eq!(host.flush().len(), 5);
     assert_eq!(host.disk.0.borrow().commits, 1);
+    assert_eq!(host.disk.0.borrow().changes, 10, "a party and its founder each");
+    let record = founders[0].word(1);
+    host.ask(connections[0], Request::UpdatePeer { record });
+    assert_eq!(host.disk.0.borrow().changes, 11);
     assert_eq!(host.disk.0.borrow().inner.mirror().parties().count(), 5);
 }
 
