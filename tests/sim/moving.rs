@@ -123,7 +123,8 @@ fn losing_ipv4_altogether_moves_the_tunnel_to_ipv6() {
     let (mut sim, anna, tom) = two_on_the_internet(12);
     sim.run_for(seconds(10));
     sim.move_to(tom, Place::Internet6);
-    sim.run_for(seconds(3));
+    // A path is left when it was silent for 3 s.
+    sim.run_for(super::ms(3500));
     sim.wait_connected(&[anna, tom], seconds(3));
     let since = sim.elapsed();
     super::chatter(&mut sim, &[anna, tom], super::ms(200), seconds(10));

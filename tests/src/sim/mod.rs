@@ -168,11 +168,11 @@ impl Sim {
             }
             standstill = if self.now == before { standstill + 1 } else { 0 };
             if standstill > CIRCLE {
-                let reasons: Vec<_> = self.machines.iter().filter_map(Machine::next_wake).collect();
-                panic!(
-                    "time stands still: {:?}",
-                    reasons.iter().map(|(_, why)| *why).collect::<Vec<_>>()
-                );
+                let due =
+                    |machine: &&Machine| machine.next_wake().is_some_and(|(at, _)| at <= self.instant());
+                let due = self.machines.iter().filter(due);
+                let due: Vec<_> = due.map(|machine| (&machine.name, machine.next_wake())).collect();
+                panic!("time stands still, as these want to be woken again and again: {due:?}");
             }
         }
     }

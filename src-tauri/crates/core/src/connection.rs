@@ -42,6 +42,8 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const SLOWEST_RETRY: Duration = Duration::from_secs(30);
 /// A different view of the party is named only when it lasts.
 const VIEW_DIFFERS: Duration = Duration::from_secs(10);
+/// … without a gap of this length, such as a side leaves that waits for a list.
+const VIEW_GAP: Duration = Duration::from_secs(4);
 
 /// What a peer needs of its member to act: keys, counters, randomness and a place for outputs.
 pub(crate) struct Context<'a> {
@@ -180,7 +182,8 @@ pub(crate) struct Peer {
     probes: Seq,
     last_call: Seq,
     last_heard: Option<Instant>,
-    differs_since: Option<Instant>,
+    /// Since when and when last the peer's view was found to differ.
+    differs: Option<(Instant, Instant)>,
     called: bool,
 }
 
@@ -237,7 +240,7 @@ impl Peer {
             probes: *cx.seq,
             last_call: Seq::default(),
             last_heard: None,
-            differs_since: None,
+            differs: None,
             called: false,
             record,
         };
@@ -386,17 +389,28 @@ impl Peer {
     }
 
     fn compare(&mut self, now: Instant, theirs: u64, ours: u64) {
-        if theirs == 0 || ours == 0 || theirs == ours {
-            self.differs_since = None;
+        if theirs == 0 || ours == 0 {
+            // Who can't tell neither confirms nor ends what was found just before.
+        } else if theirs == ours {
+            self.differs = None;
         } else {
-            self.differs_since.get_or_insert(now);
+            let goes_on = |(_, last): &(Instant, Instant)| now.saturating_duration_since(*last) < VIEW_GAP;
+            let since = self.differs.filter(goes_on).map_or(now, |(since, _)| since);
+            self.differs = Some((since, now));
         }
+    }
+
+    /// Since when the peer seems to be shown another party than this member.
+    pub(crate) fn differs_since(&self) -> Option<Instant> {
+        self.differs.map(|(since, _)| since)
     }
 
     /// Whether the peer has been shown another party than this member for a while.
     pub(crate) fn sees_otherwise(&self, now: Instant) -> bool {
-        self.differs_since
-            .is_some_and(|since| now.saturating_duration_since(since) >= VIEW_DIFFERS)
+        self.differs.is_some_and(|(since, last)| {
+            now.saturating_duration_since(since) >= VIEW_DIFFERS
+                && now.saturating_duration_since(last) < VIEW_GAP
+        })
     }
 
     /// Something authentic came from the peer.

@@ -135,7 +135,9 @@ impl Peer {
 
     /// When something beside the regular tick is due.
     pub(super) fn due(&self) -> Option<Instant> {
-        let handshake = self.attempt.as_ref().and_then(Attempt::due);
+        // Without a path an attempt waits for one, not for a time.
+        let attempt = self.attempt.as_ref().filter(|_| self.row.path.is_some());
+        let handshake = attempt.and_then(Attempt::due);
         let late = self.waiting.front().map(|(at, _)| *at + WAIT);
         [handshake, late].into_iter().flatten().min()
     }

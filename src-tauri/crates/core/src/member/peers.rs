@@ -10,7 +10,10 @@ use crate::records::{self, Signal};
 use lanrage_proto::control::Request;
 use lanrage_proto::ids::Epoch;
 use lanrage_proto::{Fault, FaultCode, MemberId};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A difference of views that lasts so long is first checked against a fresh list.
+const VIEW_CHECKED: Duration = Duration::from_secs(3);
 
 impl Member {
     pub(super) fn datagram(&mut self, now: Instant, path: Path, bytes: &[u8]) {
@@ -136,7 +139,25 @@ impl Member {
     }
 
     /// Names a lasting difference between what the peers and this member were shown.
+    ///
+    /// News may have been lost on a connection that died without a word, here or there. So both sides first ask for
+    /// the whole list, once for each difference; who gets no answer has no view until the home is back.
     fn compare_views(&mut self, now: Instant) {
+        let Party::Active(active) = &mut self.party else {
+            return;
+        };
+        let first = active
+            .roster
+            .peers()
+            .filter_map(|peer| peer.differs_since())
+            .min();
+        let unasked = first.is_some_and(|since| {
+            now.saturating_duration_since(since) >= VIEW_CHECKED
+                && active.last_snapshot.is_none_or(|asked| asked < since)
+        });
+        if unasked {
+            self.look_again(now);
+        }
         let Party::Active(active) = &mut self.party else {
             return;
         };
