@@ -78,6 +78,8 @@ pub(crate) struct Engine {
     /// Lasting troubles that the engine itself knows of.
     conditions: BTreeMap<FaultCode, Fault>,
     published: watch::Sender<Arc<Published>>,
+    /// The member's status is another than when it was last looked at.
+    changed: bool,
     told_at: Instant,
     tell_at: Option<Instant>,
 }
@@ -134,6 +136,7 @@ impl Engine {
             leavers: Vec::new(),
             conditions: BTreeMap::new(),
             published,
+            changed: false,
             told_at: now,
             tell_at: Some(now),
         };

@@ -40,7 +40,10 @@ impl Engine {
             Output::Table(table) => self.data.apply(table),
             Output::Persist(saved) => self.persist(saved).await,
             Output::Answer(id, result) => self.answer(id, result),
-            Output::View => self.tell_soon(),
+            Output::View => {
+                self.changed = true;
+                self.tell_soon();
+            }
             Output::Event(event) => log(&event),
         }
     }
@@ -186,6 +189,7 @@ impl Engine {
     }
 
     fn answer(&mut self, id: IntentId, result: Result<Outcome, Fault>) {
+        self.changed = true;
         if let Err(fault) = &result {
             tracing::info!(%fault, "an intent was refused");
         }
@@ -209,18 +213,16 @@ impl Engine {
     /// Without a party, closes what only a party needs, and then tells those who left. Whether there may be
     /// more to carry out.
     async fn settle(&mut self) -> bool {
-        if self.sockets.is_none() && self.leavers.is_empty() {
+        if !std::mem::take(&mut self.changed) && self.leavers.is_empty() {
             return false;
         }
-        if self.member.status(Instant::now()).party.is_some() {
-            // A leave that was answered by a new party's beginning in the same breath.
-            self.tell_leavers();
-            return false;
+        let closes = self.sockets.is_some() && !self.in_party();
+        if closes {
+            self.close_sockets().await;
+            self.tell_soon();
         }
-        self.close_sockets().await;
         self.tell_leavers();
-        self.tell_soon();
-        true
+        closes
     }
 
     fn tell_leavers(&mut self) {

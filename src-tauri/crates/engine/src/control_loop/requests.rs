@@ -89,7 +89,7 @@ impl Engine {
         Ok(())
     }
 
-    fn in_party(&self) -> bool {
+    pub(super) fn in_party(&self) -> bool {
         self.member.status(Instant::now()).party.is_some()
     }
 
