@@ -1,7 +1,8 @@
 //! The engine's IPC: frames of a 32-bit big-endian length and that many bytes of JSON, at most 1 MiB.
 //!
-//! The caller sends [`Frame`]s, the engine answers each with an [`Answer`] that repeats its id. After `watch`
-//! the engine also sends [`Event`]s. The types are what `lanrage-engine … --json` prints.
+//! The caller sends [`Frame`]s, the engine answers each with an [`Answer`] that repeats its id. An answer with id
+//! 0, which no caller uses, is about the connection itself, which ends with it: not allowed, no room, garbage.
+//! After `watch` the engine also sends [`Event`]s. The types are what `lanrage-engine … --json` prints.
 
 use crate::fault::Fault;
 use serde::{Deserialize, Serialize};
