@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use lanrage_server::Server;
 use lanrage_server::config::{Args, LogLevel, Settings, StoreChoice};
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -34,6 +34,7 @@ fn log(level: LogLevel) {
     let filter = EnvFilter::new(format!("warn,lanrage_server={level},lanrage_registry={level}"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
 }
