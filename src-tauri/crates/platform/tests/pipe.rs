@@ -105,7 +105,8 @@ async fn connected_after(listener: &Listener, path: &Path) -> (Stream, Stream, C
 async fn a_second_engine_is_refused_and_the_first_stays_reachable() {
     let path = name("second");
     let listener = Listener::bind(&path).unwrap();
-    assert!(matches!(Listener::bind(&path), Err(IpcError::InUse { .. })));
+    let second = Listener::bind(&path);
+    assert!(matches!(second, Err(IpcError::InUse { .. })), "{second:?}");
     connected(&listener, &path).await;
 }
 

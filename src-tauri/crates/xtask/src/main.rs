@@ -5,6 +5,7 @@
 //! namespaces) and [`shell`] (running other programs).
 
 mod bench;
+mod cross;
 mod frontend;
 mod lab;
 mod packages;
@@ -34,6 +35,7 @@ enum Verb {
     Test(test::Arguments),
     Party(party::Arguments),
     Ui(ui::Arguments),
+    Cross(cross::Arguments),
     Lab(lab::Arguments),
     Bench(bench::Arguments),
 }
@@ -54,6 +56,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Test(arguments) => test::run(&arguments),
         Verb::Party(arguments) => party::run(&arguments),
         Verb::Ui(arguments) => ui::run(&arguments),
+        Verb::Cross(arguments) => cross::run(&arguments),
         Verb::Lab(arguments) => lab::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
     }

@@ -34,6 +34,20 @@ const TEST: &[&str] = &[
     "xvfb",
 ];
 
+/// What compiling for other systems needs: a compiler whose standard library can be built for them, the linker and
+/// libraries of Windows, something that runs its programs, and what fetches a C compiler for macOS.
+const CROSS: &[&str] = &[
+    "cargo-web",
+    "g++-mingw-w64-x86-64",
+    "gcc-mingw-w64-x86-64",
+    "python3",
+    "python3-pip",
+    "rust-web-src",
+    "rustc-web",
+    "wine",
+    "wine64",
+];
+
 /// What the packages are for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum For {
@@ -41,6 +55,8 @@ pub(crate) enum For {
     Building,
     /// Building and testing them.
     Testing,
+    /// Compiling them for other systems.
+    Crossing,
 }
 
 /// Prints the packages that are missing and installs them. Asks first unless run by root or told `yes`.
@@ -49,10 +65,11 @@ pub(crate) enum For {
 /// When the user declines or the package manager fails. On systems whose package manager is unknown here the
 /// list is printed and that is all: names differ, and the build will tell.
 pub(crate) fn ensure(purpose: For, yes: bool) -> Result<()> {
-    let mut wanted = BUILD.to_vec();
-    if purpose == For::Testing {
-        wanted.extend(TEST);
-    }
+    let wanted = match purpose {
+        For::Building => BUILD.to_vec(),
+        For::Testing => [BUILD, TEST].concat(),
+        For::Crossing => CROSS.to_vec(),
+    };
     if !shell::exists("apt-get") || !shell::exists("dpkg-query") {
         if cfg!(target_os = "linux") {
             println!(
@@ -119,14 +136,14 @@ fn is_installed(package: &str) -> bool {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{BUILD, TEST};
+    use super::{BUILD, CROSS, TEST};
 
     #[test]
     fn each_package_is_named_once_and_in_order() {
-        for list in [BUILD, TEST] {
+        for list in [BUILD, CROSS, TEST] {
             assert!(list.is_sorted());
         }
-        let all: BTreeSet<_> = BUILD.iter().chain(TEST).collect();
-        assert_eq!(all.len(), BUILD.len() + TEST.len());
+        let all: BTreeSet<_> = BUILD.iter().chain(CROSS).chain(TEST).collect();
+        assert_eq!(all.len(), BUILD.len() + CROSS.len() + TEST.len());
     }
 }
