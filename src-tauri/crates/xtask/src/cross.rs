@@ -5,6 +5,7 @@
 //! need no adapter; for macOS, whose linker and libraries are Apple's, they are type-checked.
 
 mod macos;
+mod smoke;
 mod windows;
 
 use std::path::PathBuf;

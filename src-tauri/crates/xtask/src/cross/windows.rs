@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use super::{PROGRAMS, cargo, folder};
+use super::{PROGRAMS, cargo, folder, smoke};
 use crate::shell;
 
 const TARGET: &str = "x86_64-pc-windows-gnu";
@@ -50,9 +50,8 @@ pub(super) fn build_and_test() -> Result<()> {
     }
     let wine = Wine::prepare()?;
     let programs = folder()?.join(TARGET).join("debug");
-    for program in ["lanrage-engine.exe", "lanrage-server.exe"] {
-        shell::run(wine.command(&programs.join(program))?.arg("--version"))?;
-    }
+    smoke::engine_answers(&wine, &programs.join("lanrage-engine.exe"))?;
+    smoke::server_answers(&wine, &programs.join("lanrage-server.exe"))?;
     for package in TESTED {
         for test in tests_of(package)? {
             let mut command = wine.command(&test.program)?;
@@ -106,7 +105,7 @@ fn test(line: &str) -> Option<Test> {
 }
 
 /// A wine with a system of its own, so that nothing of the user's is read or touched. Its helpers end with it.
-struct Wine {
+pub(super) struct Wine {
     prefix: PathBuf,
 }
 
@@ -131,7 +130,7 @@ impl Wine {
         Ok(wine)
     }
 
-    fn command(&self, program: &Path) -> Result<Command> {
+    pub(super) fn command(&self, program: &Path) -> Result<Command> {
         let mut command = self.start("wine")?;
         command.arg(program);
         Ok(command)
