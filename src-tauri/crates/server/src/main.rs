@@ -77,6 +77,8 @@ fn run(settings: Settings) -> Result<()> {
 
 enum Signal {
     Stop,
+    // Only Unix has a signal for it.
+    #[cfg_attr(not(unix), allow(dead_code))]
     Reload,
 }
 
