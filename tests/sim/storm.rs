@@ -11,8 +11,22 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+/// What happens beside crashes, sleep, cut ways, broken connections and new addresses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Weather {
+    /// The party lives on the founder's computer.
+    Local,
+    /// On a server that crashes as well.
+    Server,
+    /// On a server that also loses its memory.
+    Forgetful,
+    /// On a server, and people leave and join again.
+    Restless,
+}
+
 struct Storm {
     sim: Sim,
+    weather: Weather,
     rng: ChaCha20Rng,
     server: Option<Node>,
     players: Vec<Node>,
@@ -25,7 +39,7 @@ struct Storm {
 }
 
 impl Storm {
-    fn new(seed: u64, has_server: bool) -> Self {
+    fn new(seed: u64, weather: Weather) -> Self {
         let mut sim = Sim::new(seed);
         sim.all_links(Link {
             jitter: Duration::from_millis(3),
@@ -33,7 +47,7 @@ impl Storm {
             reordering: 0.01,
             ..Link::GOOD
         });
-        let server = has_server.then(|| sim.server("server", LAN));
+        let server = (weather != Weather::Local).then(|| sim.server("server", LAN));
         let url = server.map(|server| sim.url(server));
         let players: Vec<Node> = ["anna", "tom", "zoe", "ben", "cleo"]
             .into_iter()
@@ -49,6 +63,7 @@ impl Storm {
         let places = players.iter().map(|node| (*node, sim.address(*node))).collect();
         Self {
             sim,
+            weather,
             rng: ChaCha20Rng::seed_from_u64(seed),
             server,
             engines_up: players.iter().map(|node| (*node, true)).collect(),
@@ -77,7 +92,7 @@ impl Storm {
             self.asleep.insert(node, false);
             return;
         }
-        match self.below(8) {
+        match self.below(9) {
             0 | 1 if self.engines_up[&node] => self.crash(node),
             0 | 1 => self.restart(node),
             2 => match self.server {
@@ -86,6 +101,9 @@ impl Storm {
                     self.server_up = false;
                 }
                 Some(server) => {
+                    if self.weather == Weather::Forgetful {
+                        self.sim.wipe_store(server);
+                    }
                     self.sim.restart_server(server);
                     self.server_up = true;
                 }
@@ -108,7 +126,24 @@ impl Storm {
                 self.sim.sleep(node);
                 self.asleep.insert(node, true);
             }
+            7 if self.weather == Weather::Restless => self.come_or_go(node),
             _ => self.sim.move_to(node, LAN),
+        }
+    }
+
+    /// Who is in leaves, who is out joins; the founder stays, and so does who is busy.
+    fn come_or_go(&mut self, node: Node) {
+        if node == self.players[0] || !self.engines_up[&node] {
+            return;
+        }
+        match self.sim.state(node) {
+            Some(PartyState::Active | PartyState::Rejoining) => {
+                self.sim.start_leave(node);
+            }
+            None => {
+                self.sim.start_join(node, &self.invite).unwrap();
+            }
+            Some(PartyState::Creating | PartyState::Joining | PartyState::Leaving) => {}
         }
     }
 
@@ -158,6 +193,13 @@ impl Storm {
             self.blow();
         }
         self.calm();
+        // Joins that began in the storm may end in a refusal; leaves end.
+        self.sim.run_for(seconds(15));
+        for node in self.players.clone() {
+            if self.sim.state(node).is_none() {
+                self.sim.start_join(node, &self.invite).unwrap();
+            }
+        }
         let players = self.players.clone();
         self.sim
             .run_until("everybody back in the party", seconds(60), |sim| {
@@ -198,16 +240,32 @@ impl Storm {
     }
 }
 
-#[test]
-fn after_any_storm_a_party_on_a_server_is_whole_again() {
-    for seed in 0..30 {
-        Storm::new(seed, true).play(25);
+/// Plays storms of consecutive seeds: a few, or as many as `LANRAGE_STORMS` says, for a longer search.
+fn storms(first_seed: u64, weather: Weather) {
+    let many = std::env::var("LANRAGE_STORMS")
+        .ok()
+        .and_then(|number| number.parse().ok());
+    for seed in first_seed..first_seed + many.unwrap_or(15) {
+        Storm::new(seed, weather).play(25);
     }
 }
 
 #[test]
 fn after_any_storm_a_local_party_is_whole_again() {
-    for seed in 100..130 {
-        Storm::new(seed, false).play(25);
-    }
+    storms(100_000, Weather::Local);
+}
+
+#[test]
+fn after_any_storm_a_party_on_a_server_is_whole_again() {
+    storms(200_000, Weather::Server);
+}
+
+#[test]
+fn after_any_storm_a_party_on_a_forgetful_server_is_whole_again() {
+    storms(300_000, Weather::Forgetful);
+}
+
+#[test]
+fn after_any_storm_a_party_with_comings_and_goings_is_whole_again() {
+    storms(400_000, Weather::Restless);
 }

@@ -256,14 +256,13 @@ impl Sim {
 }
 
 impl Drop for Sim {
-    /// A scenario that fails shows how it came to that.
+    /// A scenario that fails shows how it came to that; `LANRAGE_TRANSCRIPT` asks for more lines of it.
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!(
-                "seed {}; the transcript's end:\n{}",
-                self.seed,
-                self.transcript.tail(80)
-            );
+            let asked = std::env::var("LANRAGE_TRANSCRIPT").ok();
+            let lines = asked.and_then(|lines| lines.parse().ok()).unwrap_or(80);
+            let end = self.transcript.tail(lines);
+            eprintln!("seed {}; the transcript's end:\n{end}", self.seed);
         }
     }
 }

@@ -42,7 +42,7 @@ const FIRST_RETRY: Duration = Duration::from_secs(1);
 const SLOWEST_RETRY: Duration = Duration::from_secs(30);
 /// A different view of the party is named only when it lasts.
 const VIEW_DIFFERS: Duration = Duration::from_secs(10);
-/// … without a gap of this length, such as a side leaves that waits for a list.
+/// … without a gap of this length. A side that waits for a list has no view meanwhile.
 const VIEW_GAP: Duration = Duration::from_secs(4);
 
 /// What a peer needs of its member to act: keys, counters, randomness and a place for outputs.
@@ -400,17 +400,20 @@ impl Peer {
         }
     }
 
-    /// Since when the peer seems to be shown another party than this member.
-    pub(crate) fn differs_since(&self) -> Option<Instant> {
-        self.differs.map(|(since, _)| since)
+    /// Since when the peer seems to be shown another party than this member, if it did lately.
+    pub(crate) fn differs_since(&self, now: Instant) -> Option<Instant> {
+        let lately = |(_, last): &(Instant, Instant)| now.saturating_duration_since(*last) < VIEW_GAP;
+        self.differs.filter(lately).map(|(since, _)| since)
     }
 
-    /// Whether the peer has been shown another party than this member for a while.
-    pub(crate) fn sees_otherwise(&self, now: Instant) -> bool {
-        self.differs.is_some_and(|(since, last)| {
-            now.saturating_duration_since(since) >= VIEW_DIFFERS
-                && now.saturating_duration_since(last) < VIEW_GAP
-        })
+    /// Whether the peer is shown another party than this member: for a while, and still after both had the time to
+    /// get a fresh list. `listed` is when this side last got its own.
+    pub(crate) fn sees_otherwise(&self, now: Instant, listed: Option<Instant>) -> bool {
+        let (Some(since), Some((_, last)), Some(listed)) = (self.differs_since(now), self.differs, listed)
+        else {
+            return false;
+        };
+        last >= since + VIEW_DIFFERS && last >= listed + VIEW_GAP && listed >= since
     }
 
     /// Something authentic came from the peer.

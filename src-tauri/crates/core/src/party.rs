@@ -93,6 +93,8 @@ pub(crate) struct Active {
     /// Pages of a snapshot that is being fetched.
     pub(crate) paging: Option<(Version, Vec<MemberEntry>)>,
     pub(crate) last_snapshot: Option<Instant>,
+    /// When the last snapshot was complete.
+    pub(crate) listed: Option<Instant>,
     /// As the control plane saw us.
     pub(crate) seen_as: Option<IpAddr>,
 }

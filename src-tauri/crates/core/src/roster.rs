@@ -4,6 +4,7 @@
 use crate::connection::{Context, Peer};
 use crate::records::{self, Record};
 use lanrage_proto::control::{MemberEntry, Sealed};
+use lanrage_proto::ids::Incarnation;
 use lanrage_proto::{Fault, FaultCode, MemberId, SealPublic, Seq, Slot, WgPublic};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -26,6 +27,8 @@ pub(crate) struct Row {
     pub(crate) online: bool,
     /// The control plane removed it without its word while its tunnel lived.
     pub(crate) orphaned: bool,
+    /// The memory of the control plane that last showed it.
+    shown_in: Incarnation,
     pub(crate) peer: Option<Box<Peer>>,
 }
 
@@ -87,11 +90,13 @@ impl Roster {
         self.own = hash_of(sealed);
     }
 
-    /// A hash of the signed records held, for peers to compare: never 0.
+    /// A hash of the signed records of those whom the control plane shows as connected, for peers to compare: never 0.
+    /// Who is away may be known to have left by some and not by others.
     pub(crate) fn view(&self, me: &MemberId) -> u64 {
         let mut all: BTreeMap<&MemberId, &[u8; 32]> = self
             .rows
             .iter()
+            .filter(|(_, row)| row.online && !row.orphaned)
             .filter_map(|(member, row)| Some((member, &row.peer.as_deref()?.hash)))
             .collect();
         all.insert(me, &self.own);
@@ -145,6 +150,7 @@ impl Roster {
             slot: entry.slot,
             online: false,
             orphaned: false,
+            shown_in: Incarnation::default(),
             peer: None,
         });
         row.online = entry.online;
@@ -280,6 +286,20 @@ impl Roster {
     /// Whether the member is here and said something after its word of this number.
     pub(crate) fn spoke_since(&self, member: &MemberId, word: Seq) -> bool {
         self.rows.contains_key(member) && self.pins.get(member).is_some_and(|pin| word <= pin.seq)
+    }
+
+    /// A control plane with this memory showed the member.
+    pub(crate) fn shown_in(&mut self, member: &MemberId, incarnation: Incarnation) {
+        if let Some(row) = self.rows.get_mut(member) {
+            row.shown_in = incarnation;
+        }
+    }
+
+    /// Whether a control plane with this memory ever showed the member.
+    pub(crate) fn was_shown_in(&self, member: &MemberId, incarnation: Incarnation) -> bool {
+        self.rows
+            .get(member)
+            .is_some_and(|row| row.shown_in == incarnation)
     }
 
     /// The member said by a word of this number that it leaves. `false` when it came back since.

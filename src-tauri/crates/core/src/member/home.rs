@@ -223,6 +223,7 @@ impl Member {
             published: None,
             paging: None,
             last_snapshot: None,
+            listed: None,
             seen_as: None,
         }));
         self.at_home(now);
@@ -253,6 +254,7 @@ impl Member {
             published: None,
             paging: None,
             last_snapshot: None,
+            listed: None,
             seen_as: None,
         }));
         self.at_home(now);
@@ -296,6 +298,7 @@ impl Member {
             active.published = None;
             active.paging = None;
             active.last_snapshot = None;
+            active.listed = None;
         }
         self.changed = true;
         self.publish(now);
@@ -459,6 +462,7 @@ impl Member {
             return;
         }
         active.version = current;
+        active.listed = Some(now);
         let shown: Vec<MemberId> = entries.iter().map(|entry| entry.member).collect();
         let missing: Vec<MemberId> = active
             .roster
@@ -470,8 +474,21 @@ impl Member {
             self.show(now, entry);
         }
         for member in missing {
-            self.peer_left(now, member, None);
+            self.not_listed(now, member);
         }
+    }
+
+    /// A member that is in no list any more. A home that remembered it has removed it; one that lost its memory waits
+    /// for it to come back.
+    fn not_listed(&mut self, now: Instant, member: MemberId) {
+        let Party::Active(active) = &mut self.party else {
+            return;
+        };
+        if active.roster.was_shown_in(&member, active.version.incarnation) {
+            return self.peer_left(now, member, None);
+        }
+        active.roster.dropped(now, &member, &mut self.desk.seq);
+        self.changed = true;
     }
 
     fn show(&mut self, now: Instant, entry: MemberEntry) {
@@ -483,6 +500,7 @@ impl Member {
         let view = active.view();
         let mut cx = self.desk.context(&active.ident, active.opened.range, view);
         let result = active.roster.show(now, entry, active.slot, &mut cx);
+        active.roster.shown_in(&member, active.version.incarnation);
         let name = active.roster.name_of(&member);
         self.changed = true;
         match result {

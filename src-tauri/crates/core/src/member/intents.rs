@@ -168,6 +168,7 @@ impl Member {
             published: None,
             paging: None,
             last_snapshot: None,
+            listed: None,
             seen_as: None,
         };
         if active.home != Home::Here {

@@ -13,7 +13,7 @@ use lanrage_proto::{Fault, FaultCode, MemberId};
 use std::time::{Duration, Instant};
 
 /// A difference of views that lasts so long is first checked against a fresh list.
-const VIEW_CHECKED: Duration = Duration::from_secs(3);
+const VIEW_CHECKED: Duration = Duration::from_secs(6);
 
 impl Member {
     pub(super) fn datagram(&mut self, now: Instant, path: Path, bytes: &[u8]) {
@@ -141,30 +141,28 @@ impl Member {
     /// Names a lasting difference between what the peers and this member were shown.
     ///
     /// News may have been lost on a connection that died without a word, here or there. So both sides first ask for
-    /// the whole list, once for each difference; who gets no answer has no view until the home is back.
+    /// the whole list; who gets no answer has no view to compare until the home is back.
     fn compare_views(&mut self, now: Instant) {
         let Party::Active(active) = &mut self.party else {
             return;
         };
-        let first = active
-            .roster
-            .peers()
-            .filter_map(|peer| peer.differs_since())
-            .min();
-        let unasked = first.is_some_and(|since| {
-            now.saturating_duration_since(since) >= VIEW_CHECKED
-                && active.last_snapshot.is_none_or(|asked| asked < since)
-        });
-        if unasked {
+        let asked = active.last_snapshot;
+        let due = |since: Instant| {
+            let due = since + VIEW_CHECKED;
+            now >= due && asked.is_none_or(|asked| asked < due)
+        };
+        let differing = active.roster.peers().filter_map(|peer| peer.differs_since(now));
+        if differing.into_iter().any(due) {
             self.look_again(now);
         }
         let Party::Active(active) = &mut self.party else {
             return;
         };
+        let listed = active.listed;
         let differing: Vec<String> = active
             .roster
             .peers()
-            .filter(|peer| peer.sees_otherwise(now))
+            .filter(|peer| peer.sees_otherwise(now, listed))
             .map(|peer| peer.record.name.to_string())
             .collect();
         let raised = self.conditions.about(FaultCode::ViewsDiffer);
