@@ -16,6 +16,7 @@ pub mod name;
 pub mod party_id;
 pub mod range;
 pub mod server_url;
+pub mod turn_uri;
 
 #[cfg(test)]
 mod bindings;
@@ -28,3 +29,4 @@ pub use name::{PartyName, PlayerName};
 pub use party_id::PartyId;
 pub use range::PartyRange;
 pub use server_url::ServerUrl;
+pub use turn_uri::{TurnTransport, TurnUri};
