@@ -1,6 +1,6 @@
 //! The connection to one peer: what is known of it, its path agent, its tunnel and how all that is.
 
-use crate::coordinator::Agent;
+use crate::coordinator::{Agent, Tier};
 use crate::io::{Event, Output};
 use crate::keys::{MemberKeys, PairKeys, PartyKeys};
 use crate::latency::Latency;
@@ -62,12 +62,12 @@ pub(crate) struct Context<'a> {
 
 impl Context<'_> {
     /// Where a peer says it can be reached, without what can't be or must not be dialled.
-    fn usable(&self, candidates: &[Candidate]) -> Vec<(Path, PathKind)> {
+    fn usable(&self, candidates: &[Candidate]) -> Vec<(Path, Tier)> {
         candidates
             .iter()
             .map(|candidate| candidate.at)
             .filter(|at| self.may_send_to(*at))
-            .map(|at| (Path::primary(at), self.kind_of(at.ip())))
+            .map(|at| (Path::primary(at), self.tier_of(at.ip())))
             .collect()
     }
 
@@ -84,13 +84,13 @@ impl Context<'_> {
     }
 
     /// Within one of this computer's networks, or across a router.
-    fn kind_of(&self, ip: IpAddr) -> PathKind {
+    fn tier_of(&self, ip: IpAddr) -> Tier {
         let near = self
             .network
             .addresses
             .iter()
             .any(|(own, prefix)| same_network(*own, ip, *prefix));
-        if near { PathKind::Lan } else { PathKind::Direct }
+        if near { Tier::Lan } else { Tier::Direct }
     }
 }
 
@@ -357,7 +357,7 @@ impl Peer {
                 self.renew(now, session);
                 self.heard(now);
                 if cx.may_send_to(path.remote) {
-                    self.agent.heard(now, path, cx.kind_of(path.remote.ip()));
+                    self.agent.heard(now, path, cx.tier_of(path.remote.ip()));
                 }
                 self.compare(now, view, cx.view);
                 let pong = Message::Pong {
@@ -414,6 +414,11 @@ impl Peer {
             return false;
         };
         last >= since + VIEW_DIFFERS && last >= listed + VIEW_GAP && listed >= since
+    }
+
+    /// When something authentic last came from the peer.
+    pub(crate) fn last_heard(&self) -> Option<Instant> {
+        self.last_heard
     }
 
     /// Something authentic came from the peer.

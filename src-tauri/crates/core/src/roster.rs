@@ -7,7 +7,10 @@ use lanrage_proto::control::{MemberEntry, Sealed};
 use lanrage_proto::ids::Incarnation;
 use lanrage_proto::{Fault, FaultCode, MemberId, SealPublic, Seq, Slot, WgPublic};
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// Who left is silent after this at the latest.
+const LEAVING: Duration = Duration::from_secs(3);
 
 /// What a member was known by when it was first seen, and the newest it said; kept while the party lives, so that a
 /// member that left and comes back is the same.
@@ -27,6 +30,8 @@ pub(crate) struct Row {
     pub(crate) online: bool,
     /// The control plane removed it without its word while its tunnel lived.
     pub(crate) orphaned: bool,
+    /// When a list came without it, though nobody said that it left.
+    unlisted: Option<Instant>,
     /// The memory of the control plane that last showed it.
     shown_in: Incarnation,
     pub(crate) peer: Option<Box<Peer>>,
@@ -150,11 +155,13 @@ impl Roster {
             slot: entry.slot,
             online: false,
             orphaned: false,
+            unlisted: None,
             shown_in: Incarnation::default(),
             peer: None,
         });
         row.online = entry.online;
         row.orphaned = false;
+        row.unlisted = None;
         match entry.record {
             Some(record) => self.learn(now, member, record, cx),
             None => Ok(()),
@@ -325,6 +332,30 @@ impl Roster {
                 true
             }
         }
+    }
+
+    /// A list came without the member. Its word may have been missed, so it counts as removed without one only when
+    /// it is still heard a while later ([`Self::take_speaking`]).
+    pub(crate) fn unlisted(&mut self, now: Instant, member: &MemberId) {
+        if let Some(row) = self.rows.get_mut(member) {
+            row.unlisted = Some(now);
+        }
+    }
+
+    /// Members left out of a list some while ago that go on speaking; each is told once.
+    pub(crate) fn take_speaking(&mut self) -> Vec<MemberId> {
+        let speaks = |row: &Row| {
+            let heard = row.peer.as_ref().and_then(|peer| peer.last_heard());
+            heard
+                .zip(row.unlisted)
+                .is_some_and(|(heard, since)| heard >= since + LEAVING)
+        };
+        let rows = self.rows.iter_mut().filter(|(_, row)| speaks(row));
+        rows.map(|(member, row)| {
+            row.unlisted = None;
+            *member
+        })
+        .collect()
     }
 
     /// Rows that only their tunnel kept, and that is gone as well.

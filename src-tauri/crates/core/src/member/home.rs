@@ -420,6 +420,7 @@ impl Member {
                 | ServerMessage::Party { .. }
                 | ServerMessage::Snapshot { .. }
                 | ServerMessage::Done {}
+                | ServerMessage::VersionUnsupported { .. }
                 | ServerMessage::Fault { .. } => {}
             },
         }
@@ -478,16 +479,17 @@ impl Member {
         }
     }
 
-    /// A member that is in no list any more. A home that remembered it has removed it; one that lost its memory waits
+    /// A member that is in no list any more. A home that remembers it has removed it; one that lost its memory waits
     /// for it to come back.
     fn not_listed(&mut self, now: Instant, member: MemberId) {
         let Party::Active(active) = &mut self.party else {
             return;
         };
-        if active.roster.was_shown_in(&member, active.version.incarnation) {
-            return self.peer_left(now, member, None);
+        let remembered = active.roster.was_shown_in(&member, active.version.incarnation);
+        let stays = !active.roster.dropped(now, &member, &mut self.desk.seq);
+        if stays && remembered {
+            active.roster.unlisted(now, &member);
         }
-        active.roster.dropped(now, &member, &mut self.desk.seq);
         self.changed = true;
     }
 

@@ -100,6 +100,14 @@ impl Member {
             return;
         };
         self.changed |= !active.roster.take_orphans(now, &mut self.desk.seq).is_empty();
+        let speaking = active.roster.take_speaking();
+        let names: Vec<String> = speaking
+            .iter()
+            .map(|member| active.roster.name_of(member))
+            .collect();
+        for name in names {
+            self.refuse(now, Fault::new(FaultCode::LeaveRefused).with("member", name));
+        }
     }
 
     /// Passes our addresses to a peer by the home, so that both sides try at the same time.
