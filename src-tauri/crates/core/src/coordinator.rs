@@ -32,10 +32,37 @@ const BETTER_SHARE: f64 = 0.2;
 const BETTER_BY: Duration = Duration::from_millis(5);
 /// … for this long before it is switched to.
 const BETTER_FOR: Duration = Duration::from_secs(3);
+/// A direct path may take this many times as long as the relayed one and is still preferred at once: it does not end
+/// when a relay does, and costs nobody anything.
+const LEAVING_RELAY: f64 = 1.5;
 /// Addresses that a peer's datagrams came from unannounced (peer-reflexive, RFC 8445 §5.1.1.2) kept at most.
 const PEER_REFLEXIVE: usize = 16;
 /// Unanswered probes remembered at most.
 const OUTSTANDING: usize = 256;
+
+/// How good a path can be; less is better, whatever its round-trip time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tier {
+    /// Within one local network.
+    Lan,
+    /// Straight across the internet.
+    Direct,
+    /// Through one relay, ours or the peer's.
+    Relay,
+    /// Through both: where neither side gets a datagram to the other's relay by itself.
+    TwoRelays,
+}
+
+impl Tier {
+    /// As players see it.
+    pub(crate) fn kind(self) -> PathKind {
+        match self {
+            Tier::Lan => PathKind::Lan,
+            Tier::Direct => PathKind::Direct,
+            Tier::Relay | Tier::TwoRelays => PathKind::Relayed,
+        }
+    }
+}
 
 /// Where a candidate comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +76,7 @@ enum Source {
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     source: Source,
-    kind: PathKind,
+    tier: Tier,
     /// Probes sent since the start or the last pong.
     unanswered: u32,
     started: Instant,
@@ -90,24 +117,26 @@ impl Agent {
     }
 
     pub(crate) fn chosen_kind(&self) -> Option<PathKind> {
-        self.candidates.get(&self.chosen?).map(|candidate| candidate.kind)
+        self.candidates
+            .get(&self.chosen?)
+            .map(|candidate| candidate.tier.kind())
     }
 
     /// Takes over what the peer says of itself: new candidates start, those no longer named end unless they carry.
-    pub(crate) fn told(&mut self, now: Instant, told: impl IntoIterator<Item = (Path, PathKind)>) {
-        let told: BTreeMap<Path, PathKind> = told.into_iter().collect();
+    pub(crate) fn told(&mut self, now: Instant, told: impl IntoIterator<Item = (Path, Tier)>) {
+        let told: BTreeMap<Path, Tier> = told.into_iter().collect();
         self.candidates.retain(|path, candidate| {
             candidate.source != Source::Told || candidate.valid.is_some() || told.contains_key(path)
         });
-        for (path, kind) in told {
+        for (path, tier) in told {
             self.candidates
                 .entry(path)
-                .or_insert_with(|| Candidate::new(now, Source::Told, kind));
+                .or_insert_with(|| Candidate::new(now, Source::Told, tier));
         }
     }
 
     /// A fresh, authentic probe came by this path: there may be a way back.
-    pub(crate) fn heard(&mut self, now: Instant, path: Path, kind: PathKind) {
+    pub(crate) fn heard(&mut self, now: Instant, path: Path, tier: Tier) {
         let reflexive = self
             .candidates
             .values()
@@ -118,7 +147,7 @@ impl Agent {
             None if reflexive < PEER_REFLEXIVE => {
                 self.candidates
                     .entry(path)
-                    .or_insert(Candidate::new(now, Source::PeerReflexive, kind))
+                    .or_insert(Candidate::new(now, Source::PeerReflexive, tier))
             }
             None => return,
         };
@@ -206,11 +235,11 @@ impl Agent {
         let best = self
             .candidates
             .iter()
-            .filter_map(|(path, candidate)| Some((candidate.kind, candidate.valid?.rtt, *path)))
+            .filter_map(|(path, candidate)| Some((candidate.tier, candidate.valid?.rtt, *path)))
             .min();
         let current = self.chosen.and_then(|path| {
             let candidate = self.candidates.get(&path)?;
-            candidate.valid.map(|valid| (path, candidate.kind, valid))
+            candidate.valid.map(|valid| (path, candidate.tier, valid))
         });
         let next = match (current, best) {
             (None, best) => {
@@ -225,7 +254,7 @@ impl Agent {
                         self.better = None;
                         Some(self.freshest(path, valid.last_pong, now).unwrap_or(path))
                     }
-                    Some((kind, rtt, other)) if self.is_better(now, (kind, rtt, other)) => Some(other),
+                    Some((tier, rtt, other)) if self.is_better(now, (tier, rtt, other)) => Some(other),
                     Some(_) => Some(path),
                     None => {
                         self.better = None;
@@ -251,23 +280,30 @@ impl Agent {
         self.candidates
             .iter()
             .filter(|(path, _)| **path != silent)
-            .filter_map(|(path, candidate)| Some((candidate.kind, candidate.valid?, *path)))
+            .filter_map(|(path, candidate)| Some((candidate.tier, candidate.valid?, *path)))
             .filter(|(_, valid, _)| valid.last_pong > last_pong)
             .filter(|(_, valid, _)| now.saturating_duration_since(valid.last_pong) < ON_SPARE + SILENT / 3)
-            .min_by_key(|(kind, valid, path)| (*kind, valid.rtt, *path))
+            .min_by_key(|(tier, valid, path)| (*tier, valid.rtt, *path))
             .map(|(_, _, path)| path)
     }
 
     /// Whether the other path was clearly better for long enough.
-    fn is_better(&mut self, now: Instant, (kind, rtt, other): (PathKind, Duration, Path)) -> bool {
+    fn is_better(&mut self, now: Instant, (tier, rtt, other): (Tier, Duration, Path)) -> bool {
         let Some(current) = self.chosen.and_then(|path| self.candidates.get(&path)) else {
             return true;
         };
         let Some(valid) = current.valid else { return true };
+        // Play began through the relay so as not to wait; a way past it is what everybody waits for.
+        if current.tier >= Tier::Relay
+            && tier < current.tier
+            && rtt <= valid.rtt.mul_f64(LEAVING_RELAY) + BETTER_BY
+        {
+            return true;
+        }
         // A lower tier counts by itself, if it is not much slower; within a tier only a clear gain does.
         let clear = valid.rtt.mul_f64(1.0 - BETTER_SHARE) > rtt && valid.rtt.saturating_sub(rtt) >= BETTER_BY;
         let not_worse = rtt <= valid.rtt + BETTER_BY;
-        if !(clear || kind < current.kind && not_worse) {
+        if !(clear && tier <= current.tier || tier < current.tier && not_worse) {
             self.better = None;
             return false;
         }
@@ -288,10 +324,10 @@ impl Agent {
 }
 
 impl Candidate {
-    fn new(now: Instant, source: Source, kind: PathKind) -> Self {
+    fn new(now: Instant, source: Source, tier: Tier) -> Self {
         Self {
             source,
-            kind,
+            tier,
             unanswered: 0,
             started: now,
             next_probe: now,
@@ -364,7 +400,7 @@ mod tests {
     fn a_path_is_used_only_after_its_pong() {
         let now = Instant::now();
         let mut agent = Agent::default();
-        agent.told(now, [(path(1), PathKind::Direct), (path(2), PathKind::Direct)]);
+        agent.told(now, [(path(1), Tier::Direct), (path(2), Tier::Direct)]);
         assert_eq!(agent.choose(now), None);
         run(&mut agent, now, Duration::from_secs(1), |p, _| {
             (p == path(2)).then_some(RTT)
@@ -377,7 +413,7 @@ mod tests {
     fn a_pong_by_another_way_proves_nothing() {
         let now = Instant::now();
         let mut agent = Agent::default();
-        agent.told(now, [(path(1), PathKind::Direct)]);
+        agent.told(now, [(path(1), Tier::Direct)]);
         agent.due(now);
         agent.sent(now, [1; 12], path(1));
         assert_eq!(agent.pong(now + RTT, [1; 12], path(9)), None);
@@ -389,9 +425,9 @@ mod tests {
     fn near_equal_paths_do_not_flap_and_a_clear_gain_is_taken_after_three_seconds() {
         let now = Instant::now();
         let mut agent = Agent::default();
-        agent.told(now, [(path(1), PathKind::Direct)]);
+        agent.told(now, [(path(1), Tier::Direct)]);
         run(&mut agent, now, Duration::from_secs(2), |_, _| Some(RTT * 2));
-        agent.told(now, [(path(1), PathKind::Direct), (path(2), PathKind::Direct)]);
+        agent.told(now, [(path(1), Tier::Direct), (path(2), Tier::Direct)]);
         run(
             &mut agent,
             now + Duration::from_secs(2),
@@ -418,7 +454,7 @@ mod tests {
     fn a_silent_path_is_left_for_one_that_answers() {
         let now = Instant::now();
         let mut agent = Agent::default();
-        agent.told(now, [(path(1), PathKind::Lan), (path(2), PathKind::Direct)]);
+        agent.told(now, [(path(1), Tier::Lan), (path(2), Tier::Direct)]);
         run(&mut agent, now, Duration::from_secs(10), |_, _| Some(RTT));
         assert_eq!(agent.chosen(), Some(path(1)));
         run(
@@ -434,7 +470,7 @@ mod tests {
     fn when_all_paths_fall_silent_the_choice_rests() {
         let now = Instant::now();
         let mut agent = Agent::default();
-        agent.told(now, [(path(1), PathKind::Direct), (path(2), PathKind::Direct)]);
+        agent.told(now, [(path(1), Tier::Direct), (path(2), Tier::Direct)]);
         run(&mut agent, now, Duration::from_secs(11), |_, _| Some(RTT));
         let mut switches = 0;
         for ms in 0..11_000 {
@@ -447,7 +483,7 @@ mod tests {
     fn an_address_that_never_answers_gets_five_probes_and_then_one_in_ten_seconds() {
         let now = Instant::now();
         let mut agent = Agent::default();
-        agent.told(now, [(path(1), PathKind::Direct)]);
+        agent.told(now, [(path(1), Tier::Direct)]);
         assert_eq!(run(&mut agent, now, Duration::from_secs(9), |_, _| None), 5);
         assert_eq!(
             run(
@@ -461,11 +497,28 @@ mod tests {
     }
 
     #[test]
+    fn a_relay_is_left_as_soon_as_a_direct_path_answers_and_never_for_a_second_relay() {
+        let now = Instant::now();
+        let mut agent = Agent::default();
+        agent.told(now, [(path(1), Tier::Relay), (path(2), Tier::TwoRelays)]);
+        run(&mut agent, now, Duration::from_secs(8), |p, _| {
+            Some(if p == path(1) { RTT * 4 } else { RTT * 3 })
+        });
+        assert_eq!(agent.chosen(), Some(path(1)));
+        let later = now + Duration::from_secs(8);
+        agent.told(later, [(path(1), Tier::Relay), (path(3), Tier::Direct)]);
+        run(&mut agent, later, Duration::from_secs(1), |p, _| {
+            Some(if p == path(1) { RTT * 4 } else { RTT * 5 })
+        });
+        assert_eq!(agent.chosen(), Some(path(3)));
+    }
+
+    #[test]
     fn strangers_addresses_are_bounded() {
         let now = Instant::now();
         let mut agent = Agent::default();
         for n in 0..100 {
-            agent.heard(now, path(n), PathKind::Direct);
+            agent.heard(now, path(n), Tier::Direct);
         }
         assert_eq!(agent.due(now).len(), PEER_REFLEXIVE);
     }
