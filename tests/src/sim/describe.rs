@@ -71,6 +71,7 @@ impl Sim {
             ServerMessage::PartyDissolved { statement } => format!("party_dissolved {}", word(statement)),
             ServerMessage::Superseded {} => "superseded".to_owned(),
             ServerMessage::Done {} => "done".to_owned(),
+            ServerMessage::VersionUnsupported { versions } => format!("version {versions}"),
             ServerMessage::Fault { code } => format!("fault {code}"),
         }
     }

@@ -193,14 +193,24 @@ impl Link {
                 self.seen_as = seen_as;
                 Some(News::Welcome)
             }
+            (Asked::Hello, ServerMessage::VersionUnsupported { versions }) => {
+                let fault = Fault::new(FaultCode::VersionUnsupported)
+                    .with("theirs", versions)
+                    .with("ours", Versions::OURS);
+                Some(self.hang_up(Some(fault), out))
+            }
             (Asked::Hello | Asked::Prove, ServerMessage::Fault { code }) => {
-                Some(self.hang_up(Some(Fault::new(code)), out))
+                Some(self.hang_up(Some(refusal(code)), out))
             }
             (Asked::Hello | Asked::Prove, _) => {
                 Some(self.hang_up(Some(FaultCode::ControlMalformed.into()), out))
             }
             // The heartbeat's answer only has to come.
             (Asked::Heartbeat, ServerMessage::Done {}) => None,
+            (asked, ServerMessage::Fault { code }) => {
+                let code = refusal(code).code;
+                Some(News::Answer(asked, ServerMessage::Fault { code }))
+            }
             (asked, message) => Some(News::Answer(asked, message)),
         }
     }
@@ -232,5 +242,46 @@ impl Link {
     fn hang_up(&self, fault: Option<Fault>, out: &mut VecDeque<Output>) -> News {
         out.push_back(Output::Hangup(self.conn));
         News::Over(fault)
+    }
+}
+
+/// A control plane's refusal as a player is told it. It may speak of the party and of itself alone: who could make
+/// this computer say that its key file is damaged would have it deleted.
+pub(crate) fn refusal(code: FaultCode) -> Fault {
+    match code {
+        FaultCode::PartyUnknown
+        | FaultCode::PartyEnded
+        | FaultCode::PartyFull
+        | FaultCode::PartyExists
+        | FaultCode::NotAdmitted
+        | FaultCode::NotAMember
+        | FaultCode::HostOnly
+        | FaultCode::RecordOld
+        | FaultCode::RecordInvalid
+        | FaultCode::MemberAway
+        | FaultCode::TooMany
+        | FaultCode::ControlMalformed => code.into(),
+        FaultCode::Internal => Fault::new(code).with("reason", "the server can't carry it out now"),
+        _ => FaultCode::ControlMalformed.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_plane_speaks_of_the_party_and_never_of_this_computer() {
+        for code in FaultCode::ALL {
+            let told = refusal(*code);
+            let own = [
+                FaultCode::SeedDamaged,
+                FaultCode::NotAllowed,
+                FaultCode::ControlUntrusted,
+            ];
+            assert!(!own.contains(&told.code), "{code} became {}", told.code);
+        }
+        assert_eq!(refusal(FaultCode::PartyFull).code, FaultCode::PartyFull);
+        assert_eq!(refusal(FaultCode::SeedDamaged).code, FaultCode::ControlMalformed);
     }
 }

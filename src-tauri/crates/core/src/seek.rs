@@ -1,7 +1,7 @@
 //! Finding the party's home: all places where it might be are asked side by side, what each says of the party is
 //! checked against the party ID, and the first valid one is registered with or joined.
 
-use crate::control::{Asked, Link, News, Speaker};
+use crate::control::{Asked, Link, News, Speaker, refusal};
 use crate::io::{ConnId, ControlEvent, Output};
 use crate::records::{self, Founding};
 use lanrage_proto::control::{Request, Sealed, ServerMessage};
@@ -273,7 +273,7 @@ impl Seek {
                     found
                 }
             }
-            News::Answer(_, ServerMessage::Fault { code }) => self.refused(now, conn, code.into(), out),
+            News::Answer(_, ServerMessage::Fault { code }) => self.refused(now, conn, refusal(code), out),
             News::Answer(..) => self.refused(now, conn, FaultCode::ControlMalformed.into(), out),
             News::Over(fault) => {
                 self.attempts.remove(&conn);

@@ -37,6 +37,16 @@ impl Versions {
     }
 }
 
+impl std::fmt::Display for Versions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.min == self.max {
+            write!(f, "{}", self.max)
+        } else {
+            write!(f, "{} to {}", self.min, self.max)
+        }
+    }
+}
+
 /// Something a member wrote for members only: signed and sealed, opaque to control planes. What stands outside
 /// the seal is part of what is signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,6 +220,11 @@ pub enum ServerMessage {
     Superseded {},
     /// The request is carried out, durably where that matters.
     Done {},
+    /// The server speaks none of the versions in the `hello`.
+    VersionUnsupported {
+        /// What it does speak.
+        versions: Versions,
+    },
     /// The request is refused.
     Fault {
         /// Why.

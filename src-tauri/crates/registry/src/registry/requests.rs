@@ -24,7 +24,13 @@ impl Registry {
         authority: String,
     ) {
         let Some(version) = Versions::OURS.common(versions) else {
-            return self.refuse_and_close(now, connection, Some(id), FaultCode::VersionUnsupported);
+            let versions = Versions::OURS;
+            self.send(
+                connection,
+                Some(id),
+                ServerMessage::VersionUnsupported { versions },
+            );
+            return self.close(now, connection);
         };
         let Some(known) = self.connections.get_mut(&connection) else {
             return;

@@ -82,7 +82,11 @@ fn versions_that_do_not_meet_are_named() {
         tag: Tag([1; 32]),
         authority: AUTHORITY.to_owned(),
     };
-    assert_eq!(world.fault(connection, request), FaultCode::VersionUnsupported);
+    let versions = Versions::OURS;
+    assert_eq!(
+        world.ask(connection, request),
+        ServerMessage::VersionUnsupported { versions }
+    );
     assert!(world.closed.contains(&connection));
 }
 
