@@ -24,7 +24,7 @@ pub enum NameError {
 
 fn checked(text: &str) -> Result<String, NameError> {
     let text = text.trim();
-    if text.is_empty() {
+    if text.chars().all(shows_nothing_alone) {
         return Err(NameError::Empty);
     }
     if text.chars().count() > NAME_CHARS || text.len() > NAME_BYTES {
@@ -36,9 +36,17 @@ fn checked(text: &str) -> Result<String, NameError> {
     Ok(text.to_owned())
 }
 
-/// Format characters by which one name could be made to look like another (Unicode UAX #9 and zero-width ones).
+/// Format characters by which one name could be made to look like another (Unicode UAX #9 and zero-width ones), and
+/// letters that look like nothing.
 fn reorders_or_hides(c: char) -> bool {
-    matches!(c, '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+    matches!(c, '\u{AD}' | '\u{61C}' | '\u{180E}' | '\u{200B}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}'
+        | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+        || matches!(c, '\u{115F}' | '\u{1160}' | '\u{2800}' | '\u{3164}' | '\u{FFA0}')
+}
+
+/// What joins or varies the character before it, as in emoji, and shows nothing by itself.
+fn shows_nothing_alone(c: char) -> bool {
+    matches!(c, '\u{200C}' | '\u{200D}' | '\u{FE00}'..='\u{FE0F}' | '\u{E0000}'..='\u{E01EF}')
 }
 
 macro_rules! name {
@@ -101,7 +109,11 @@ mod tests {
         assert_eq!(PlayerName::parse(&"x".repeat(200)), Err(NameError::TooLong));
         assert_eq!(PlayerName::parse(&"🎮".repeat(40)), Err(NameError::TooLong));
         assert_eq!(PlayerName::parse("a\u{7}b"), Err(NameError::Control));
-        assert_eq!(PlayerName::parse("a\u{202E}b"), Err(NameError::Control));
+        for hidden in ["a\u{202E}b", "a\u{61C}b", "a\u{200B}", "\u{3164}", "\u{2800}"] {
+            assert_eq!(PlayerName::parse(hidden), Err(NameError::Control), "{hidden:?}");
+        }
+        assert_eq!(PlayerName::parse("\u{200D}\u{FE0F}"), Err(NameError::Empty));
+        assert!(PlayerName::parse("👩‍🚀 ❤️ می‌خواهم").is_ok());
         assert!(PartyName::parse(&"x".repeat(NAME_CHARS)).is_ok());
     }
 }
