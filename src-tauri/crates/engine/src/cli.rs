@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
         }
     };
     let (json, result) = match arguments.verb {
-        args::Verb::Run(run) => (false, crate::run::main(*run)),
+        args::Verb::Run(run) => (run.json, crate::run::main(*run)),
         verb => verbs::main(verb),
     };
     match result {

@@ -77,8 +77,12 @@ impl Settings {
         if !metadata.is_file() || metadata.len() > LIMIT {
             return Err(unreadable(path, None, "it is no settings file"));
         }
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, None, error))?;
-        Self::parse(&text)
+        let bytes = std::fs::read(path).map_err(|error| unreadable(path, None, error))?;
+        let text = std::str::from_utf8(&bytes).map_err(|error| {
+            let line = line_of(&bytes, error.valid_up_to());
+            unreadable(path, Some(line), "it is not UTF-8 text")
+        })?;
+        Self::parse(text)
             .map(Some)
             .map_err(|(line, reason)| unreadable(path, Some(line), reason))
     }
@@ -86,12 +90,7 @@ impl Settings {
     /// Reads settings; a mistake comes with its line, from 1.
     fn parse(text: &str) -> Result<Self, (usize, String)> {
         toml::from_str(text).map_err(|error| {
-            let at = error.span().map_or(0, |span| span.start.min(text.len()));
-            let line = text.as_bytes()[..at]
-                .iter()
-                .filter(|byte| **byte == b'\n')
-                .count()
-                + 1;
+            let line = line_of(text.as_bytes(), error.span().map_or(0, |span| span.start));
             (line, error.message().trim().replace('\n', " "))
         })
     }
@@ -158,6 +157,11 @@ impl<'de> Deserialize<'de> for Control {
             serde::de::Error::custom(reason)
         })
     }
+}
+
+/// The line, from 1, in which the byte `at` stands.
+fn line_of(text: &[u8], at: usize) -> usize {
+    1 + text.iter().take(at).filter(|byte| **byte == b'\n').count()
 }
 
 fn unreadable(path: &Path, line: Option<usize>, reason: impl std::fmt::Display) -> Fault {

@@ -125,6 +125,9 @@ pub struct Run {
     /// Neither look for parties on the local network nor announce one there
     #[arg(long)]
     pub no_mdns: bool,
+    /// Print why it can't run as JSON instead of sentences
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[cfg(test)]
@@ -142,7 +145,7 @@ mod tests {
         let read = |line: &str| Arguments::try_parse_from(line.split(' '));
         for line in [
             "lanrage-engine run --socket /a --state-dir /b --config /c --tun t --port 7 --control local \
-             --control-ca /d --name Anna --allow-uid 1 --allow-uid 2 --log debug",
+             --control-ca /d --name Anna --allow-uid 1 --allow-uid 2 --log debug --json",
             "lanrage-engine create Friday --name Anna --json --socket /a",
             "lanrage-engine create --socket /a Friday --json",
             "lanrage-engine join - --json",
