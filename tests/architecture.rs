@@ -1,7 +1,7 @@
 //! Which way dependencies may point, where `unsafe` may stand, and what lies at the top of the tree.
 //!
-//! The directions: shell → proto, platform; engine → core, registry, platform; server → registry; core and
-//! registry → proto. The two halves that decide (core, registry) reach no runtime, no socket and no clock.
+//! The directions: shell → proto, platform; engine → core, registry, platform; server → registry,
+//! relay; core and registry → proto. What decides (core, registry, relay) reaches no runtime, no socket and no clock.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -53,7 +53,7 @@ const TOP: [&str; 8] = [
 
 #[test]
 fn the_deciding_halves_reach_no_runtime_socket_or_clock() -> Result<()> {
-    for package in ["lanrage-core", "lanrage-registry", "lanrage-proto"] {
+    for package in ["lanrage-core", "lanrage-registry", "lanrage-relay", "lanrage-proto"] {
         let reached = reached_by(package)?;
         let edges: Vec<&str> = EDGES.into_iter().filter(|edge| reached.contains(*edge)).collect();
         ensure!(
@@ -67,7 +67,7 @@ fn the_deciding_halves_reach_no_runtime_socket_or_clock() -> Result<()> {
 
 #[test]
 fn the_deciding_halves_take_time_as_an_argument() -> Result<()> {
-    for folder in ["core", "registry", "proto"] {
+    for folder in ["core", "registry", "relay", "proto"] {
         for path in sources(&root().join("src-tauri/crates").join(folder).join("src"))? {
             if is_test(&path) {
                 continue;
@@ -105,7 +105,11 @@ fn dependencies_within_the_workspace_point_one_way() -> Result<()> {
         ("lanrage-platform", &["lanrage-proto"]),
         ("lanrage-core", &["lanrage-proto"]),
         ("lanrage-registry", &["lanrage-proto"]),
-        ("lanrage-server", &["lanrage-proto", "lanrage-registry"]),
+        ("lanrage-relay", &[]),
+        (
+            "lanrage-server",
+            &["lanrage-proto", "lanrage-registry", "lanrage-relay"],
+        ),
         (
             "lanrage-engine",
             &[
