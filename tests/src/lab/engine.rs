@@ -45,6 +45,9 @@ pub struct Engine {
     options: EngineOptions,
     program: PathBuf,
     folder: PathBuf,
+    wrapper: Vec<String>,
+    client_wrapper: Vec<String>,
+    arguments: Vec<String>,
     process: Option<Process>,
 }
 
@@ -55,6 +58,10 @@ pub struct Refusal {
     pub exit: Option<i32>,
     /// The fault code, if one was printed.
     pub fault: Option<String>,
+    /// The sentence that says what went wrong; empty if none was printed.
+    pub message: String,
+    /// The sentence that says what to do; empty if none was printed.
+    pub action: String,
     /// Everything that was printed.
     pub printed: String,
 }
@@ -73,28 +80,64 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+impl Refusal {
+    /// `json` is what `--json` printed, if anything.
+    fn new(exit: Option<i32>, json: &str, rest: &str) -> Self {
+        let value = serde_json::from_str::<Value>(json).unwrap_or_default();
+        let text = |key: &str| value[key].as_str().map(str::to_owned);
+        Self {
+            exit,
+            fault: text("fault"),
+            message: text("message").unwrap_or_default(),
+            action: text("action").unwrap_or_default(),
+            printed: format!("{json}{rest}"),
+        }
+    }
+
+    /// Whether `plain` says the same in words, and the words have no gaps.
+    fn holds_both_sentences(&self, plain: &str) -> Result<()> {
+        for sentence in [&self.message, &self.action] {
+            ensure!(sentence.ends_with('.'), "{sentence:?} is no sentence: {self}");
+            // A detail that nobody filled in shows as `?`.
+            ensure!(!sentence.contains(['{', '}', '?']), "{sentence:?} has a gap");
+            ensure!(plain.contains(sentence), "{plain:?} lacks {sentence:?}");
+        }
+        Ok(())
+    }
+}
+
 impl Engine {
     /// Starts an engine with an empty state directory and waits for its first answer.
     ///
     /// # Errors
     /// When it does not answer in time.
     pub fn start(host: &Host, options: EngineOptions) -> Result<Self> {
+        let mut engine = Self::prepare(host, options)?;
+        engine.start_again()?;
+        Ok(engine)
+    }
+
+    /// One with an empty state directory that does not run yet.
+    ///
+    /// # Errors
+    /// When its directories can't be made, or its program is not built.
+    pub fn prepare(host: &Host, options: EngineOptions) -> Result<Self> {
         let folder = host.lab().files().join(format!("h{}", host.index()));
         fs::create_dir_all(folder.join("state"))?;
         fs::create_dir_all(folder.join("run"))?;
         // The engine and its clients distrust a socket in a directory that others may write to.
         fs::set_permissions(folder.join("run"), fs::Permissions::from_mode(0o755))?;
         fs::write(folder.join("engine.toml"), "")?;
-        let program = programs::engine()?;
-        let mut engine = Self {
+        Ok(Self {
             host: host.clone(),
             options,
-            program,
+            program: programs::engine()?,
             folder,
+            wrapper: Vec::new(),
+            client_wrapper: Vec::new(),
+            arguments: Vec::new(),
             process: None,
-        };
-        engine.start_again()?;
-        Ok(engine)
+        })
     }
 
     /// Starts it with the state it left, and waits for its first answer. Returns how long that took.
@@ -103,24 +146,89 @@ impl Engine {
     /// When it still runs, or does not answer in time.
     pub fn start_again(&mut self) -> Result<Duration> {
         ensure!(self.process.is_none(), "engine {} still runs", self.host.index());
-        let mut command = self.host.command(&self.program);
-        command
-            .arg("run")
-            .arg("--socket")
-            .arg(self.socket())
-            .arg("--state-dir")
-            .arg(self.folder.join("state"))
-            .arg("--config")
-            .arg(self.folder.join("engine.toml"))
-            .args(["--tun", ADAPTER, "--port", &PORT.to_string(), "--log", "debug"])
-            .args(["--control", &self.options.control, "--name", &self.options.player]);
         let name = format!("engine-{}", self.host.index());
-        self.process = Some(self.host.spawn(&name, &mut command)?);
+        let process = self.spawn(&name, &[])?;
+        self.process = Some(process);
         eventually(&format!("{name} answers"), felt::START, || {
             let running = self.process.as_mut().map_or(Ok(false), Process::is_running)?;
             ensure!(running, "{name} ended by itself");
             Ok(self.status().map(drop).map_err(|error| format!("{error:#}")))
         })
+    }
+
+    /// Starts it where it can't run, and waits for its end. Returns what a user sees of it.
+    ///
+    /// # Errors
+    /// When it still runs, or ends well, or does not end in time.
+    pub fn fail_to_start(&mut self) -> Result<Refusal> {
+        ensure!(self.process.is_none(), "engine {} still runs", self.host.index());
+        let started = |more: &[&str]| -> Result<(Option<i32>, String)> {
+            let mut process = self.spawn("engine-that-fails", more)?;
+            let limit = felt::START * PATIENCE;
+            let status = process.ends_within(limit)?;
+            Ok((status.code(), process.log()))
+        };
+        let (exit, plain) = started(&[])?;
+        let (exit_json, json) = started(&["--json"])?;
+        ensure!(
+            exit == exit_json,
+            "exit status {exit:?}, and {exit_json:?} with --json"
+        );
+        let line = json
+            .lines()
+            .find(|line| line.starts_with('{'))
+            .unwrap_or_default();
+        let refusal = Refusal::new(exit, line, &plain);
+        refusal.holds_both_sentences(&plain)?;
+        Ok(refusal)
+    }
+
+    fn spawn(&self, name: &str, more: &[&str]) -> Result<Process> {
+        let mut words = self
+            .wrapper
+            .iter()
+            .map(AsRef::as_ref)
+            .chain([self.program.as_path()]);
+        let mut command = self.host.command(words.next().context("no program")?);
+        command.args(words).arg("run");
+        let (port, folder) = (PORT.to_string(), &self.folder);
+        let usual: [(&str, &OsStr); 8] = [
+            ("--socket", self.socket().as_os_str()),
+            ("--state-dir", folder.join("state").as_os_str()),
+            ("--config", folder.join("engine.toml").as_os_str()),
+            ("--tun", ADAPTER.as_ref()),
+            ("--port", port.as_ref()),
+            ("--log", "debug".as_ref()),
+            ("--control", self.options.control.as_ref()),
+            ("--name", self.options.player.as_ref()),
+        ];
+        for (argument, value) in usual {
+            if !self.arguments.iter().any(|own| own == argument) {
+                command.arg(argument).arg(value);
+            }
+        }
+        command.args(&self.arguments).args(more);
+        self.host.spawn(name, &mut command)
+    }
+
+    /// Puts a program and its arguments in front of the engine's from the next start on, as `setpriv --reuid=1000`.
+    pub fn set_wrapper(&mut self, wrapper: &[&str]) {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+    }
+
+    /// As [`Engine::set_wrapper`], for the verbs.
+    pub fn set_client_wrapper(&mut self, wrapper: &[&str]) {
+        self.client_wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+    }
+
+    /// Takes the program from here from now on, as one who can't read where it was built needs.
+    pub fn set_program(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
+    }
+
+    /// Adds arguments to `run` from the next start on, in the place of the usual ones of the same name.
+    pub fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|&word| word.to_owned()).collect();
     }
 
     /// The host it runs in.
@@ -145,6 +253,12 @@ impl Engine {
     #[must_use]
     pub fn id(&self) -> Option<u32> {
         self.process.as_ref().map(Process::id)
+    }
+
+    /// The directory of its state, its settings and its socket's directory.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     /// Its IPC socket.
@@ -185,22 +299,50 @@ impl Engine {
     pub fn cli_with_input(&self, arguments: &[&str], input: &str) -> Result<Value> {
         let mut arguments = arguments.to_vec();
         arguments.push("--json");
-        let output = self.verb(&arguments, input)?;
+        let output = self.verb(&arguments, input.as_bytes())?;
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
-        let value = serde_json::from_str::<Value>(&printed);
         if output.status.success() {
-            return value.with_context(|| format!("{arguments:?} printed {printed:?}"));
+            return serde_json::from_str(&printed)
+                .with_context(|| format!("{arguments:?} printed {printed:?}"));
         }
-        let fault = value
-            .ok()
-            .and_then(|value| Some(value["fault"].as_str()?.to_owned()));
-        let printed = printed + &String::from_utf8_lossy(&output.stderr);
-        let refusal = Refusal {
-            exit: output.status.code(),
-            fault,
-            printed,
-        };
+        let refusal = Refusal::new(
+            output.status.code(),
+            &printed,
+            &String::from_utf8_lossy(&output.stderr),
+        );
         Err(anyhow!(refusal).context(format!("engine {}: {}", self.host.index(), arguments.join(" "))))
+    }
+
+    /// Lets it refuse a verb, once with `--json` and once in sentences, and checks what both have to have in common:
+    /// exit status 4, this fault code, one sentence and one action without gaps, nothing else printed.
+    ///
+    /// # Errors
+    /// When it is not refused so.
+    pub fn refuses(&self, arguments: &[&str], input: &[u8], code: &str) -> Result<Refusal> {
+        let json = self.verb(&[arguments, &["--json"]].concat(), input)?;
+        let refusal = Refusal::new(
+            json.status.code(),
+            &String::from_utf8_lossy(&json.stdout),
+            &String::from_utf8_lossy(&json.stderr),
+        );
+        ensure!(
+            refusal.exit == Some(4) && refusal.fault.as_deref() == Some(code),
+            "{arguments:?} should be refused as {code}: {refusal}"
+        );
+        ensure!(
+            json.stderr.is_empty(),
+            "with --json it also says {:?}",
+            refusal.printed
+        );
+        let plain = self.verb(arguments, input)?;
+        ensure!(
+            plain.status.code() == Some(4) && plain.stdout.is_empty(),
+            "{arguments:?}: {} and standard output {:?}",
+            plain.status,
+            String::from_utf8_lossy(&plain.stdout)
+        );
+        refusal.holds_both_sentences(&String::from_utf8_lossy(&plain.stderr))?;
+        Ok(refusal)
     }
 
     /// Runs a verb as a user types it and returns the sentences it printed, errors included.
@@ -208,7 +350,7 @@ impl Engine {
     /// # Errors
     /// When its exit status is not 0.
     pub fn say(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.verb(arguments, "")?;
+        let output = self.verb(arguments, &[])?;
         let printed = format!(
             "{}{}",
             String::from_utf8_lossy(&output.stdout),
@@ -222,9 +364,10 @@ impl Engine {
         Ok(printed)
     }
 
-    fn verb(&self, arguments: &[&str], input: &str) -> Result<Output> {
+    fn verb(&self, arguments: &[&str], input: &[u8]) -> Result<Output> {
         let mut child = Command::new("timeout")
             .arg(VERB_LIMIT)
+            .args(&self.client_wrapper)
             .arg(&self.program)
             .args(arguments.first())
             .args([OsStr::new("--socket"), self.socket().as_os_str()])
@@ -236,7 +379,7 @@ impl Engine {
             .context("the command line can't be started")?;
         if let Some(mut pipe) = child.stdin.take() {
             // A verb that reads no input may have closed it already.
-            let _ = pipe.write_all(input.as_bytes());
+            let _ = pipe.write_all(input);
         }
         Ok(child.wait_with_output()?)
     }
@@ -344,6 +487,43 @@ impl Engine {
             remains.push(format!("UDP port {PORT}"));
         }
         Ok(remains)
+    }
+
+    /// [`Engine::remains`], and what else an engine in no party must not have: listening TCP ports, a party in its
+    /// state directory.
+    ///
+    /// # Errors
+    /// When the host or the directory can't be looked at.
+    pub fn traces(&self) -> Result<Vec<String>> {
+        let mut traces = self.remains()?;
+        traces.extend(
+            self.host
+                .tcp_ports()?
+                .into_iter()
+                .map(|port| format!("TCP port {port}")),
+        );
+        for entry in fs::read_dir(self.folder.join("state"))? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let known = ["device.seed", "boot", "ports.json", "engine.lock", "log"];
+            if !known.contains(&name.as_str()) {
+                traces.push(format!("state file {name}"));
+            }
+        }
+        Ok(traces)
+    }
+
+    /// Whether it went through whatever was done to it: it runs, answers, and nothing in it panicked.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn unharmed(&mut self) -> Result<()> {
+        let running = self.process.as_mut().map_or(Ok(false), Process::is_running)?;
+        ensure!(running, "the engine ended: {}", self.log());
+        self.status()?;
+        let log = self.log();
+        let panic = log.lines().find(|line| line.contains("panicked"));
+        ensure!(panic.is_none(), "in its log: {}", panic.unwrap_or_default());
+        Ok(())
     }
 }
 

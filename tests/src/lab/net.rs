@@ -322,6 +322,25 @@ impl Host {
         })
     }
 
+    /// TCP ports that a socket of this host listens on, both address families, sorted.
+    ///
+    /// # Errors
+    /// When the kernel's list can't be read.
+    pub fn tcp_ports(&self) -> Result<Vec<u16>> {
+        self.inside(|| {
+            let mut ports = Vec::new();
+            for table in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
+                let text = fs::read_to_string(table).with_context(|| format!("{table} can't be read"))?;
+                // 0A is TCP_LISTEN (include/net/tcp_states.h).
+                let listening = |line: &&str| line.split_whitespace().nth(3) == Some("0A");
+                ports.extend(text.lines().skip(1).filter(listening).filter_map(local_port));
+            }
+            ports.sort_unstable();
+            ports.dedup();
+            Ok(ports)
+        })
+    }
+
     fn raise(&self) -> Result<()> {
         let (switch, port) = (self.lab.switch(), format!("p{}", self.index));
         ip(&["netns", "add", &self.namespace])?;

@@ -92,13 +92,21 @@ impl Process {
             .and_then(Pid::from_raw)
             .context("no process id")?;
         kill_process(pid, Signal::TERM)?;
+        self.ends_within(limit)
+    }
+
+    /// Waits until it ends.
+    ///
+    /// # Errors
+    /// When it has not ended after `limit`.
+    pub fn ends_within(&mut self, limit: Duration) -> Result<ExitStatus> {
         let started = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
             if started.elapsed() > limit {
-                bail!("{} still runs {limit:?} after SIGTERM", self.name);
+                bail!("{} still runs after {limit:?}", self.name);
             }
             thread::sleep(Duration::from_millis(10));
         }

@@ -20,6 +20,7 @@ const PORT: u16 = 7700;
 pub struct Server {
     host: Host,
     program: PathBuf,
+    arguments: Vec<String>,
     process: Option<Process>,
 }
 
@@ -29,9 +30,18 @@ impl Server {
     /// # Errors
     /// When it does not in time.
     pub fn start(host: &Host) -> Result<Self> {
+        Self::start_with(host, &[])
+    }
+
+    /// [`Server::start`] with further arguments.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub fn start_with(host: &Host, arguments: &[&str]) -> Result<Self> {
         let mut server = Self {
             host: host.clone(),
             program: programs::server()?,
+            arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
             process: None,
         };
         server.start_again()?;
@@ -49,7 +59,8 @@ impl Server {
         command
             .args(["--listen", &self.listen().to_string()])
             .arg("--store")
-            .arg(format!("sqlite:{}", store.display()));
+            .arg(format!("sqlite:{}", store.display()))
+            .args(&self.arguments);
         self.process = Some(self.host.spawn("server", &mut command)?);
         eventually("the server is well", felt::START, || {
             Ok(match self.host.inside(|| self.health()) {
@@ -82,6 +93,33 @@ impl Server {
         let process = self.process.take().context("the server does not run")?;
         let status = process.terminate(felt::LEAVE * PATIENCE)?;
         ensure!(status.success(), "the server ended with {status} after SIGTERM");
+        Ok(())
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.listen()
+    }
+
+    /// Its process id while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
+    /// Whether it went through whatever was done to it: it runs, is well, and nothing in it panicked.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn unharmed(&mut self) -> Result<()> {
+        let process = self.process.as_mut().context("the server does not run")?;
+        ensure!(process.is_running()?, "the server ended: {}", process.log());
+        let log = process.log();
+        let panic = log.lines().find(|line| line.contains("panicked"));
+        ensure!(panic.is_none(), "in its log: {}", panic.unwrap_or_default());
+        let health = self.host.inside(|| self.health())?;
+        ensure!(health.starts_with("HTTP/1.1 200"), "its health: {health}");
         Ok(())
     }
 
