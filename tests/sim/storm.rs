@@ -245,7 +245,7 @@ fn storms(first_seed: u64, weather: Weather) {
     let many = std::env::var("LANRAGE_STORMS")
         .ok()
         .and_then(|number| number.parse().ok());
-    for seed in first_seed..first_seed + many.unwrap_or(15) {
+    for seed in first_seed..first_seed + many.unwrap_or(8) {
         Storm::new(seed, weather).play(25);
     }
 }

@@ -40,6 +40,8 @@ const HANDSHAKE_AGAIN: Duration = Duration::from_millis(250);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// … up to this.
 const SLOWEST_RETRY: Duration = Duration::from_secs(30);
+/// Words of those who left are passed on after a difference of views this long, and again this often.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// A different view of the party is named only when it lasts.
 const VIEW_DIFFERS: Duration = Duration::from_secs(10);
 /// … without a gap of this length. A side that waits for a list has no view meanwhile.
@@ -184,6 +186,8 @@ pub(crate) struct Peer {
     last_heard: Option<Instant>,
     /// Since when and when last the peer's view was found to differ.
     differs: Option<(Instant, Instant)>,
+    /// When the words of those who left were passed to it.
+    last_words: Option<Instant>,
     called: bool,
 }
 
@@ -241,6 +245,7 @@ impl Peer {
             last_call: Seq::default(),
             last_heard: None,
             differs: None,
+            last_words: None,
             called: false,
             record,
         };
@@ -406,6 +411,20 @@ impl Peer {
         self.differs.filter(lately).map(|(since, _)| since)
     }
 
+    /// Whether a difference calls for passing on the words of those who left; for as long as nobody is blamed for it.
+    pub(crate) fn wants_last_words(&mut self, now: Instant) -> bool {
+        let Some(since) = self.differs_since(now) else {
+            return false;
+        };
+        let lasted = now.saturating_duration_since(since);
+        let recent = |told: Instant| now.saturating_duration_since(told) < LAST_WORDS;
+        let wants = (LAST_WORDS..VIEW_DIFFERS).contains(&lasted) && !self.last_words.is_some_and(recent);
+        if wants {
+            self.last_words = Some(now);
+        }
+        wants
+    }
+
     /// Whether the peer is shown another party than this member: for a while, and still after both had the time to
     /// get a fresh list. `listed` is when this side last got its own.
     pub(crate) fn sees_otherwise(&self, now: Instant, listed: Option<Instant>) -> bool {
@@ -511,6 +530,9 @@ impl Peer {
                 // A new path is proven to WireGuard by a handshake on it.
                 if self.tunnel.initiates && self.tunnel.established {
                     self.tunnel.push(now);
+                } else {
+                    // Without a session the data plane begins one by itself.
+                    self.tunnel.pushed = Some(now);
                 }
             }
         }

@@ -20,8 +20,8 @@ struct Pin {
     slot: Slot,
     seq: Seq,
     hash: [u8; 32],
-    /// It said, with this number, that it leaves: whatever it said before is of the past.
-    left: Option<Seq>,
+    /// It said by this word that it leaves: whatever it said before is of the past.
+    left: Option<Sealed>,
 }
 
 /// A member whose lease the control plane shows, with or without a valid record.
@@ -146,8 +146,13 @@ impl Roster {
         if taken {
             return Err(refuse(self, FaultCode::LeaseClash));
         }
-        let left = self.pins.get(&member).and_then(|pin| pin.left);
-        if left.is_some_and(|left| entry.record.as_ref().is_none_or(|record| record.seq <= left)) {
+        let left = self.pins.get(&member).and_then(|pin| pin.left.as_ref());
+        if left.is_some_and(|left| {
+            entry
+                .record
+                .as_ref()
+                .is_none_or(|record| record.seq <= left.seq)
+        }) {
             // It said itself that it left; until it says otherwise there is no member to show.
             return Ok(());
         }
@@ -309,15 +314,22 @@ impl Roster {
             .is_some_and(|row| row.shown_in == incarnation)
     }
 
-    /// The member said by a word of this number that it leaves. `false` when it came back since.
-    pub(crate) fn left(&mut self, member: &MemberId, word: Seq, seq: &mut Seq) -> bool {
-        if let Some(pin) = self.pins.get_mut(member) {
-            if word <= pin.seq {
+    /// The author of this word, which was checked, leaves. `false` when it came back since.
+    pub(crate) fn left(&mut self, word: Sealed, seq: &mut Seq) -> bool {
+        let member = word.author;
+        if let Some(pin) = self.pins.get_mut(&member) {
+            if word.seq <= pin.seq {
                 return false;
             }
             pin.left = Some(word);
         }
-        self.remove(member, seq)
+        self.remove(&member, seq)
+    }
+
+    /// The words by which members left who did not come back.
+    pub(crate) fn last_words(&self) -> Vec<Sealed> {
+        let words = self.pins.values().filter_map(|pin| pin.left.clone());
+        words.collect()
     }
 
     /// The control plane removed the member without its word. `false` when its tunnel lives: then it stays.

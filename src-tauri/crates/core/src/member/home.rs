@@ -528,13 +528,13 @@ impl Member {
         let name = active.roster.name_of(&member);
         let word = statement.filter(|word| word.author == member).and_then(|word| {
             let opened = records::open_word(&active.ident.keys, &word, &active.chain);
-            matches!(opened, Ok(Word::Leave)).then_some(word.seq)
+            matches!(opened, Ok(Word::Leave)).then_some(word)
         });
         let stays = match word {
             // It was true once, and is shown again now that the member is back.
-            Some(seq) if active.roster.spoke_since(&member, seq) => true,
-            Some(seq) => {
-                active.roster.left(&member, seq, &mut self.desk.seq);
+            Some(word) if active.roster.spoke_since(&member, word.seq) => true,
+            Some(word) => {
+                active.roster.left(word, &mut self.desk.seq);
                 false
             }
             None => !active.roster.dropped(now, &member, &mut self.desk.seq),
@@ -605,12 +605,13 @@ impl Member {
         let Party::Active(active) = &mut self.party else {
             return;
         };
-        if word.author != from {
-            return;
-        }
+        let author = word.author;
         match records::open_word(&active.ident.keys, &word, &active.chain) {
-            Ok(Word::Dissolve) => self.ended(now, Some(word)),
-            Ok(Word::Leave) => self.peer_left(now, from, Some(word)),
+            Ok(Word::Dissolve) if author == from => self.ended(now, Some(word)),
+            Ok(Word::Dissolve) => tracing::debug!("the end of a party is the host's own to say"),
+            // Passed on by somebody who may not know yet that its author is back.
+            Ok(Word::Leave) if author != from && active.roster.spoke_since(&author, word.seq) => {}
+            Ok(Word::Leave) => self.peer_left(now, author, Some(word)),
             Err(error) => tracing::debug!(%error, "a word by a path does not hold"),
         }
     }

@@ -149,11 +149,20 @@ impl Member {
     /// Names a lasting difference between what the peers and this member were shown.
     ///
     /// News may have been lost on a connection that died without a word, here or there. So both sides first ask for
-    /// the whole list; who gets no answer has no view to compare until the home is back.
+    /// the whole list; who gets no answer has no view to compare until the home is back. And a word by which somebody
+    /// left may have reached one side by a path while the home was away: such words are passed on.
     fn compare_views(&mut self, now: Instant) {
         let Party::Active(active) = &mut self.party else {
             return;
         };
+        let view = active.view();
+        let last_words = active.roster.last_words();
+        let mut cx = self.desk.context(&active.ident, active.opened.range, view);
+        for peer in active.roster.peers_mut() {
+            if peer.wants_last_words(now) {
+                last_words.iter().for_each(|word| peer.say(word, &mut cx));
+            }
+        }
         let asked = active.last_snapshot;
         let due = |since: Instant| {
             let due = since + VIEW_CHECKED;
