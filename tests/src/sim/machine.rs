@@ -159,6 +159,7 @@ impl Sim {
             },
             server: machine.server.clone(),
             range: PartyRange::DEFAULT,
+            relays: Vec::new(),
         };
         machine.player = Some(Player {
             member: Member::new(config, now),
@@ -260,6 +261,8 @@ impl Sim {
             Output::Browse(wish) => self.browse(node, wish),
             Output::Host(wish) => self.host(node, wish),
             Output::Configure(wish) => self.configure(node, wish),
+            // Machines know of no relay, so they wish for none.
+            Output::Relays(_) => {}
             Output::Table(table) => {
                 if let Some(player) = self.machine_mut(node).player.as_mut() {
                     player.dataplane.apply(now, table);

@@ -6,11 +6,13 @@ use crate::keys::{MemberKeys, PairKeys, PartyKeys};
 use crate::latency::Latency;
 use crate::path::Path;
 use crate::probe::{self, Message, ReplayWindow};
-use crate::records::{Candidate, Record};
+use crate::records::{Candidate, CandidateKind, Record};
+use crate::relays::{RelayUp, Relays};
 use crate::table::TablePeer;
 use lanrage_proto::control::Sealed;
 use lanrage_proto::ids::Epoch;
 use lanrage_proto::ipc::{PathKind, PeerState};
+use lanrage_proto::server_url::{is_near, is_reachable_unicast};
 use lanrage_proto::{MemberId, Seq, Slot};
 use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore;
@@ -58,25 +60,54 @@ pub(crate) struct Context<'a> {
     pub(crate) seq: &'a mut Seq,
     pub(crate) rng: &'a mut ChaCha20Rng,
     pub(crate) network: &'a crate::io::Network,
+    pub(crate) relays: &'a Relays,
     pub(crate) range: lanrage_proto::PartyRange,
     pub(crate) out: &'a mut VecDeque<Output>,
 }
 
 impl Context<'_> {
-    /// Where a peer says it can be reached, without what can't be or must not be dialled.
+    /// The ways to where a peer says it can be reached, without what can't be or must not be dialled: by the primary
+    /// sockets, and by our relays to what a relay can reach.
     fn usable(&self, candidates: &[Candidate]) -> Vec<(Path, Tier)> {
-        candidates
-            .iter()
-            .map(|candidate| candidate.at)
-            .filter(|at| self.may_send_to(*at))
-            .map(|at| (Path::primary(at), self.tier_of(at.ip())))
-            .collect()
+        let relays = self.relays.up();
+        let mut ways = Vec::new();
+        for candidate in candidates {
+            let at = candidate.at;
+            if self.may_send_to(at) && !self.relays.is_relayed(at) {
+                ways.push((Path::primary(at), self.tier_of_candidate(candidate)));
+            }
+            let same_family = |up: &RelayUp| up.relayed.is_ipv4() == at.is_ipv4();
+            for (transport, up) in relays.iter().filter(|(_, up)| same_family(up)) {
+                if self.relays.is_relayed(at) || !relays_to(*up, candidate) {
+                    continue;
+                }
+                let tier = match candidate.kind {
+                    CandidateKind::Relayed => Tier::TwoRelays,
+                    CandidateKind::Host | CandidateKind::Guess => Tier::Relay,
+                };
+                ways.push((
+                    Path {
+                        transport: *transport,
+                        remote: at,
+                    },
+                    tier,
+                ));
+            }
+        }
+        ways
+    }
+
+    fn tier_of_candidate(&self, candidate: &Candidate) -> Tier {
+        match candidate.kind {
+            CandidateKind::Relayed => Tier::Relay,
+            CandidateKind::Host | CandidateKind::Guess => self.tier_of(candidate.at.ip()),
+        }
     }
 
     fn may_send_to(&self, at: SocketAddr) -> bool {
         let ip = at.ip().to_canonical();
         at.port() >= 1024
-            && lanrage_proto::server_url::is_reachable_unicast(ip, self.range)
+            && is_reachable_unicast(ip, self.range)
             && !(at.port() == self.network.port && self.network.addresses.iter().any(|(own, _)| *own == ip))
             && self
                 .network
@@ -93,6 +124,14 @@ impl Context<'_> {
             .iter()
             .any(|(own, prefix)| same_network(*own, ip, *prefix));
         if near { Tier::Lan } else { Tier::Direct }
+    }
+}
+
+/// Whether a relay can be expected to reach a candidate: addresses of somebody's home are refused by any public one.
+fn relays_to(relay: RelayUp, candidate: &Candidate) -> bool {
+    match candidate.kind {
+        CandidateKind::Relayed | CandidateKind::Guess => true,
+        CandidateKind::Host => !is_near(candidate.at.ip()) || is_near(relay.relayed.ip()),
     }
 }
 
@@ -301,6 +340,18 @@ impl Peer {
         self.agent.doubt(now);
     }
 
+    /// A relay came up or went: ways through it come and go, what was measured otherwise holds.
+    pub(crate) fn relays_changed(&mut self, now: Instant, cx: &mut Context<'_>) {
+        self.agent
+            .forget(|path| path.transport.is_primary() || cx.relays.is_up(path.transport));
+        self.agent.told(now, cx.usable(&self.record.candidates));
+    }
+
+    /// Where this peer is sent to by each relay of ours.
+    pub(crate) fn relayed_to(&self) -> impl Iterator<Item = Path> {
+        self.agent.paths().filter(|path| !path.transport.is_primary())
+    }
+
     /// The peer's engine runs anew: its tunnel is made anew as well.
     fn renew(&mut self, now: Instant, session: u64) {
         if self.session != session {
@@ -361,7 +412,9 @@ impl Peer {
             } => {
                 self.renew(now, session);
                 self.heard(now);
-                if cx.may_send_to(path.remote) {
+                if !path.transport.is_primary() {
+                    self.agent.heard(now, path, Tier::Relay);
+                } else if cx.may_send_to(path.remote) {
                     self.agent.heard(now, path, cx.tier_of(path.remote.ip()));
                 }
                 self.compare(now, view, cx.view);

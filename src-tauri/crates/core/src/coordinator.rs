@@ -129,10 +129,24 @@ impl Agent {
             candidate.source != Source::Told || candidate.valid.is_some() || told.contains_key(path)
         });
         for (path, tier) in told {
-            self.candidates
+            let candidate = self
+                .candidates
                 .entry(path)
                 .or_insert_with(|| Candidate::new(now, Source::Told, tier));
+            // What was heard from before it was told of is known better now.
+            candidate.source = Source::Told;
+            candidate.tier = tier;
         }
+    }
+
+    /// All paths that are tried or used.
+    pub(crate) fn paths(&self) -> impl Iterator<Item = Path> {
+        self.candidates.keys().copied()
+    }
+
+    /// Drops the paths that no longer exist on this side.
+    pub(crate) fn forget(&mut self, exists: impl Fn(&Path) -> bool) {
+        self.candidates.retain(|path, _| exists(path));
     }
 
     /// A fresh, authentic probe came by this path: there may be a way back.

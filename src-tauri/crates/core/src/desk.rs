@@ -4,6 +4,7 @@ use crate::connection::Context;
 use crate::io::{Network, Output};
 use crate::party::Ident;
 use crate::records::{Candidate, CandidateKind};
+use crate::relays::Relays;
 use lanrage_proto::server_url::is_reachable_unicast;
 use lanrage_proto::{PartyRange, Seq, limits};
 use rand_chacha::ChaCha20Rng;
@@ -17,6 +18,7 @@ pub(crate) struct Desk {
     pub(crate) seq: Seq,
     pub(crate) rng: ChaCha20Rng,
     pub(crate) network: Network,
+    pub(crate) relays: Relays,
     pub(crate) next_conn: u32,
     pub(crate) out: VecDeque<Output>,
 }
@@ -36,6 +38,7 @@ impl Desk {
             seq: &mut self.seq,
             rng: &mut self.rng,
             network: &self.network,
+            relays: &self.relays,
             range,
             out: &mut self.out,
         }
@@ -59,9 +62,13 @@ impl Desk {
                 at: SocketAddr::new(address, self.network.port),
             }
         };
-        own.iter()
-            .copied()
-            .map(of(CandidateKind::Host))
+        let relayed = self.relays.up().into_iter().map(|(_, up)| Candidate {
+            kind: CandidateKind::Relayed,
+            at: up.relayed,
+        });
+        // Relayed first: where there are too many, the one that always works must not be cut off.
+        relayed
+            .chain(own.iter().copied().map(of(CandidateKind::Host)))
             .chain(guess.map(of(CandidateKind::Guess)))
             .filter(|candidate| is_reachable_unicast(candidate.at.ip(), range))
             .take(limits::CANDIDATES)

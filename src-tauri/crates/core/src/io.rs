@@ -4,7 +4,8 @@
 //! whole of what should be, sent whenever it changes. An edge compares with what is and acts on the difference.
 
 use crate::keys::DeviceSeed;
-use crate::path::Path;
+use crate::path::{Path, TransportId};
+use crate::relays::{RelayEvent, RelayPlan, RelayServer};
 use crate::table::Table;
 use lanrage_proto::control::{ClientFrame, Sealed, ServerFrame};
 use lanrage_proto::ipc::{Created, Joined};
@@ -27,6 +28,8 @@ pub struct Config {
     pub server: Option<ServerUrl>,
     /// The party's addresses for new parties.
     pub range: PartyRange,
+    /// Relays of the player's own choosing, used before those that a control plane offers.
+    pub relays: Vec<RelayServer>,
 }
 
 /// A connection to a control plane; numbers are never used again within a run.
@@ -53,6 +56,8 @@ pub enum Input {
     Datagram(Path, Vec<u8>),
     /// Something the data plane noticed.
     Report(Report),
+    /// Something happened to a relay that was wished for.
+    Relay(TransportId, RelayEvent),
     /// The addresses of this computer, at start and after each change.
     Network(Network),
 }
@@ -156,6 +161,8 @@ pub enum Output {
     Configure(Option<AdapterPlan>),
     /// Wish: the peer table, for the data plane.
     Table(Table),
+    /// Wish: the relays to hold allocations on. Datagrams are sent and received by them as by any transport.
+    Relays(Vec<RelayPlan>),
     /// Wish: what to remember across restarts. It must be on disk before later outputs are carried out.
     Persist(Option<Box<Saved>>),
     /// What became of an intent.

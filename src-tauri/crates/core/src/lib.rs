@@ -15,13 +15,16 @@ pub mod keys;
 pub mod lan;
 pub mod latency;
 pub mod member;
+pub mod nat;
 mod pace;
 mod party;
 pub mod path;
 pub mod probe;
 pub mod records;
+pub mod relays;
 mod roster;
 mod seek;
+pub mod stun;
 pub mod table;
 pub mod wg;
 

@@ -15,6 +15,8 @@ use crate::connection::Context;
 use crate::desk::Desk;
 use crate::io::{Config, Event, Hosting, Input, Output, Report};
 use crate::party::{Active, Adapter, Party, Phase, Reach};
+use crate::path::TransportId;
+use crate::relays::RelayEvent;
 use lanrage_proto::{Fault, FaultCode, Seq};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -54,6 +56,7 @@ impl Member {
                 seq: Seq::at_boot(config.boot),
                 rng,
                 network: Default::default(),
+                relays: Default::default(),
                 next_conn: 1,
                 out: VecDeque::new(),
             },
@@ -78,6 +81,7 @@ impl Member {
             Input::Datagram(path, bytes) => self.datagram(now, path, &bytes),
             Input::Report(report) => self.report(now, report),
             Input::Network(network) => self.network(now, network),
+            Input::Relay(id, event) => self.relay(now, id, &event),
         }
         self.wake(now);
     }
@@ -190,6 +194,24 @@ impl Member {
             }
             Report::Stranger(_) => self.look_again(now),
         }
+    }
+
+    fn relay(&mut self, now: Instant, id: TransportId, event: &RelayEvent) {
+        if let RelayEvent::Down { reason } = event {
+            tracing::info!(%reason, "a relay is away");
+        }
+        if !self.desk.relays.event(id, event) {
+            return;
+        }
+        let Party::Active(active) = &mut self.party else {
+            return;
+        };
+        let view = active.view();
+        let mut cx = self.desk.context(&active.ident, active.opened.range, view);
+        for peer in active.roster.peers_mut() {
+            peer.relays_changed(now, &mut cx);
+        }
+        self.publish(now);
     }
 
     fn network(&mut self, now: Instant, network: crate::io::Network) {

@@ -13,6 +13,11 @@ impl TransportId {
     /// The primary IPv6 UDP socket.
     pub const UDP6: TransportId = TransportId(1);
 
+    /// Whether it is one of the primary sockets.
+    pub fn is_primary(self) -> bool {
+        self == Self::UDP4 || self == Self::UDP6
+    }
+
     /// The primary socket of the address's family.
     pub fn primary(remote: SocketAddr) -> Self {
         if remote.is_ipv4() { Self::UDP4 } else { Self::UDP6 }
@@ -42,7 +47,7 @@ impl std::fmt::Display for Path {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.transport {
             TransportId::UDP4 | TransportId::UDP6 => write!(f, "udp {}", self.remote),
-            TransportId(other) => write!(f, "transport {other} {}", self.remote),
+            TransportId(relay) => write!(f, "relay {relay} {}", self.remote),
         }
     }
 }

@@ -105,6 +105,8 @@ pub enum CandidateKind {
     Host,
     /// The address a control plane saw, with the member's own UDP port: right where nothing translates ports.
     Guess,
+    /// An address that a relay listens on for the member (RFC 8656).
+    Relayed,
 }
 
 /// A member's last word.

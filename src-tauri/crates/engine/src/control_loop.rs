@@ -14,6 +14,7 @@ use crate::embedded::Embedded;
 use crate::happening::{Happening, Happenings};
 use crate::ipc_server::Published;
 use crate::mdns::Discovery;
+use crate::relays::Relays;
 use crate::state::{Ports, StateDir};
 use crate::{adapter, network};
 use lanrage_core::io::{AdapterPlan, Config, HostPlan, Input, Intent, IntentId};
@@ -61,6 +62,7 @@ pub(crate) struct Engine {
     clients: ControlClients,
     discovery: Discovery,
     data: DataThread,
+    relays: Relays,
     /// Open while there is a party, or one is on its way.
     sockets: Option<Arc<Sockets>>,
     /// The adapter that should be.
@@ -112,6 +114,7 @@ impl Engine {
         let now = Instant::now();
         let range = parts.config.range;
         let member = Member::new(parts.config, now);
+        let relays = Relays::new(&parts.tls, parts.happenings.clone());
         let clients = ControlClients::new(parts.tls, range, parts.happenings.clone());
         let first = status::compose(&member, now, &parts.player, None, &BTreeMap::new());
         let (published, _) = watch::channel(Arc::new(first));
@@ -126,6 +129,7 @@ impl Engine {
             clients,
             discovery: parts.discovery,
             data: parts.data,
+            relays,
             sockets: None,
             plan: None,
             adapter: None,
@@ -234,6 +238,7 @@ impl Engine {
             Happening::Found(addresses) => self.member.handle(now, Input::Found(addresses)),
             Happening::Hosting(hosting) => self.hosting(now, hosting),
             Happening::Report(report) => self.member.handle(now, Input::Report(report)),
+            Happening::Relay(id, event) => self.member.handle(now, Input::Relay(id, event)),
             Happening::AdapterGone => self.adapter_gone(now).await,
             Happening::Network => {
                 self.look_at_network();

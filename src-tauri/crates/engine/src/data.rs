@@ -5,6 +5,7 @@
 //! packet. What is not WireGuard's goes to the control loop by a bounded queue with a share for each kind.
 
 use crate::happening::{Happening, Happenings, Stray};
+use crate::relays::Queue;
 use lanrage_core::dataplane::{Dataplane, Handled, Inbox, Outbox};
 use lanrage_core::path::{Path, TransportId};
 use lanrage_core::probe::{Kind, demux};
@@ -14,10 +15,11 @@ use lanrage_platform::poll::{self, Handle, Source, Waker};
 use lanrage_platform::realtime;
 use lanrage_platform::udp::Sockets;
 use lanrage_proto::{Fault, FaultCode};
+use std::collections::BTreeMap;
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -32,6 +34,8 @@ const LONGEST: usize = 64 * 1024;
 const STUN_SHARE: usize = 64;
 /// Other datagrams that wait for it: probes of a full party, several times over.
 const OTHER_SHARE: usize = 1024;
+/// Datagrams from relays that wait for their turn.
+const RELAYED: usize = 512;
 /// After the system refused to wait it is asked again this much later.
 const REST: Duration = Duration::from_millis(50);
 
@@ -42,14 +46,32 @@ enum Command {
     Adapter(Option<Adapter>, oneshot::Sender<()>),
     /// Likewise.
     Sockets(Option<Arc<Sockets>>, oneshot::Sender<()>),
+    Relay(TransportId, Option<Arc<Queue>>),
     Stop,
 }
 
 /// The control loop's hold on the thread.
 pub(crate) struct DataThread {
     commands: Sender<Command>,
+    relayed: SyncSender<(Path, Vec<u8>)>,
     waker: Waker,
     thread: JoinHandle<()>,
+}
+
+/// Where relays bring what they received.
+#[derive(Clone)]
+pub(crate) struct RelayDoor {
+    relayed: SyncSender<(Path, Vec<u8>)>,
+    waker: Waker,
+}
+
+impl RelayDoor {
+    /// Hands a datagram in; one that finds no room is lost, as it would be in a socket's buffer.
+    pub(crate) fn deliver(&self, path: Path, datagram: &[u8]) {
+        if self.relayed.try_send((path, datagram.to_vec())).is_ok() {
+            self.waker.wake();
+        }
+    }
 }
 
 /// Datagrams for the member, as they come.
@@ -83,12 +105,15 @@ impl DataThread {
         let waker =
             Waker::new().map_err(|error| Fault::new(FaultCode::TooManyFiles).with("reason", error))?;
         let (commands, received) = channel();
+        let (relayed, relayed_out) = sync_channel(RELAYED);
         let (stun, stun_out) = mpsc::channel(STUN_SHARE);
         let (other, other_out) = mpsc::channel(OTHER_SHARE);
         let pumps = Pumps {
             dataplane: Dataplane::new(),
             adapter: None,
             sockets: None,
+            relays: BTreeMap::new(),
+            relayed: relayed_out,
             inbox: Inbox::new(),
             outbox: Outbox::new(),
             buffer: vec![0; LONGEST],
@@ -109,6 +134,7 @@ impl DataThread {
             .map_err(|error| Fault::new(FaultCode::Internal).with("reason", error))?;
         let data = Self {
             commands,
+            relayed,
             waker,
             thread,
         };
@@ -136,6 +162,19 @@ impl DataThread {
         let (done, wait) = oneshot::channel();
         self.command(Command::Sockets(sockets, done));
         let _ = wait.await;
+    }
+
+    /// Adds a relay to send by, or takes it away.
+    pub(crate) fn set_relay(&self, id: TransportId, queue: Option<Arc<Queue>>) {
+        self.command(Command::Relay(id, queue));
+    }
+
+    /// Where relays bring what they received.
+    pub(crate) fn relay_door(&self) -> RelayDoor {
+        RelayDoor {
+            relayed: self.relayed.clone(),
+            waker: self.waker.clone(),
+        }
     }
 
     /// Ends the thread and waits until it has.
@@ -166,6 +205,8 @@ struct Pumps {
     dataplane: Dataplane,
     adapter: Option<Adapter>,
     sockets: Option<Arc<Sockets>>,
+    relays: BTreeMap<TransportId, Arc<Queue>>,
+    relayed: Receiver<(Path, Vec<u8>)>,
     inbox: Inbox,
     outbox: Outbox,
     buffer: Vec<u8>,
@@ -206,6 +247,7 @@ impl Pumps {
                         return;
                     }
                 }
+                self.receive_relayed(waker);
             }
             let now = Instant::now();
             if self.dataplane.next_wake().is_some_and(|at| now >= at) {
@@ -266,6 +308,12 @@ impl Pumps {
                 self.sockets = sockets;
                 let _ = done.send(());
             }
+            Command::Relay(id, Some(queue)) => {
+                self.relays.insert(id, queue);
+            }
+            Command::Relay(id, None) => {
+                self.relays.remove(&id);
+            }
             Command::Stop => return false,
         }
         true
@@ -297,28 +345,9 @@ impl Pumps {
                     continue;
                 }
             };
-            let datagram = &self.buffer[..length];
-            let path = Path { transport, remote };
-            match self
-                .dataplane
-                .datagram_in(now, path, datagram, &mut self.inbox, &mut self.outbox)
-            {
-                Handled::Done => {}
-                Handled::ForMember => {
-                    let queue = match demux(datagram) {
-                        Kind::Stun => &self.stun,
-                        Kind::WireGuard | Kind::Other => &self.other,
-                    };
-                    // Room first: under a flood nothing is copied only to be dropped.
-                    match queue.try_reserve() {
-                        Ok(place) => place.send(Stray {
-                            path,
-                            bytes: datagram.to_vec(),
-                        }),
-                        Err(_) => self.losses.strays += 1,
-                    }
-                }
-            }
+            let buffer = std::mem::take(&mut self.buffer);
+            self.take_in(now, Path { transport, remote }, &buffer[..length]);
+            self.buffer = buffer;
             bytes += length;
             if bytes >= BATCH_BYTES {
                 break;
@@ -326,6 +355,46 @@ impl Pumps {
         }
         self.deliver();
         self.send();
+    }
+
+    /// What came by relays.
+    fn receive_relayed(&mut self, waker: &Waker) {
+        let now = Instant::now();
+        for taken in 0.. {
+            if taken == BATCH_PACKETS {
+                // The rest comes after the other sources had their turn.
+                waker.wake();
+                break;
+            }
+            let Ok((path, datagram)) = self.relayed.try_recv() else {
+                break;
+            };
+            self.take_in(now, path, &datagram);
+        }
+        self.deliver();
+        self.send();
+    }
+
+    /// One datagram, whichever way it came.
+    fn take_in(&mut self, now: Instant, path: Path, datagram: &[u8]) {
+        let handled = self
+            .dataplane
+            .datagram_in(now, path, datagram, &mut self.inbox, &mut self.outbox);
+        if handled == Handled::Done {
+            return;
+        }
+        let queue = match demux(datagram) {
+            Kind::Stun => &self.stun,
+            Kind::WireGuard | Kind::Other => &self.other,
+        };
+        // Room first: under a flood nothing is copied only to be dropped.
+        match queue.try_reserve() {
+            Ok(place) => place.send(Stray {
+                path,
+                bytes: datagram.to_vec(),
+            }),
+            Err(_) => self.losses.strays += 1,
+        }
     }
 
     /// Adapter to network.
@@ -380,6 +449,10 @@ impl Pumps {
     fn send(&mut self) {
         if let Some(sockets) = &self.sockets {
             for (path, datagram) in self.outbox.iter() {
+                if let Some(queue) = self.relays.get(&path.transport) {
+                    queue.push(path.remote, datagram);
+                    continue;
+                }
                 let sent = match (path.transport, &sockets.v6) {
                     (TransportId::UDP4, _) => sockets.v4.send_to(datagram, path.remote),
                     (TransportId::UDP6, Some(v6)) => v6.send_to(datagram, path.remote),

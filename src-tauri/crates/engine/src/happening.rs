@@ -1,7 +1,8 @@
 //! What the edges tell the control loop.
 
 use lanrage_core::io::{ConnId, ControlEvent, Hosting, Report};
-use lanrage_core::path::Path;
+use lanrage_core::path::{Path, TransportId};
+use lanrage_core::relays::RelayEvent;
 use lanrage_platform::caller::Caller;
 use lanrage_proto::Fault;
 use lanrage_proto::ipc::{Call, Reply};
@@ -22,6 +23,8 @@ pub(crate) enum Happening {
     Hosting(Result<Hosting, Fault>),
     /// The data plane noticed something.
     Report(Report),
+    /// Something happened to a relay.
+    Relay(TransportId, RelayEvent),
     /// The adapter is gone; somebody removed it.
     AdapterGone,
     /// Addresses, links or routes of this computer may have changed.

@@ -19,6 +19,7 @@ mod ipc_server;
 mod logging;
 mod mdns;
 mod network;
+mod relays;
 mod run;
 pub mod settings;
 pub mod state;

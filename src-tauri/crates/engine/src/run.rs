@@ -74,6 +74,9 @@ fn typed(arguments: &Run) -> Result<Settings, Failure> {
         allow_uid: arguments.allow_uid.clone(),
         log: arguments.log.clone(),
         mdns: arguments.no_mdns.then_some(false),
+        turn: arguments.turn.clone(),
+        turn_user: arguments.turn_user.clone(),
+        turn_password_file: arguments.turn_password_file.clone(),
         realtime: None,
     })
 }
@@ -95,6 +98,7 @@ fn start(settings: Settings, state: Arc<StateDir>, socket: PathBuf) -> Result<()
         player: player.clone(),
         server: settings.server(),
         range: PartyRange::DEFAULT,
+        relays: settings.relays()?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

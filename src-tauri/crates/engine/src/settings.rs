@@ -1,11 +1,13 @@
 //! The engine's settings: a TOML file, and the command line over it.
 
+use lanrage_core::relays::RelayServer;
 use lanrage_platform::process;
 use lanrage_proto::name::NameError;
-use lanrage_proto::{Fault, FaultCode, PlayerName, ServerUrl};
+use lanrage_proto::{Fault, FaultCode, PlayerName, ServerUrl, TurnUri};
 use serde::Deserialize;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Where the settings of the system's engine are, unless its state directory holds some.
 pub const SYSTEM_FILE: &str = "/etc/lanrage/engine.toml";
@@ -46,6 +48,13 @@ pub struct Settings {
     pub log: Option<String>,
     /// Whether parties are looked for and announced on the local network; so unless switched off.
     pub mdns: Option<bool>,
+    /// Relays of your own: `turn:` and `turns:` addresses (RFC 7065), used before those of a control plane.
+    #[serde(default)]
+    pub turn: Vec<TurnUri>,
+    /// The user name for them.
+    pub turn_user: Option<String>,
+    /// A file that holds their password.
+    pub turn_password_file: Option<PathBuf>,
     /// Whether the thread that moves packets asks for real-time priority; so unless switched off.
     pub realtime: Option<bool>,
 }
@@ -108,6 +117,13 @@ impl Settings {
             allow_uid: self.allow_uid,
             log: over.log.or(self.log),
             mdns: over.mdns.or(self.mdns),
+            turn: if over.turn.is_empty() {
+                self.turn
+            } else {
+                over.turn
+            },
+            turn_user: over.turn_user.or(self.turn_user),
+            turn_password_file: over.turn_password_file.or(self.turn_password_file),
             realtime: over.realtime.or(self.realtime),
         }
     }
@@ -118,6 +134,27 @@ impl Settings {
             Some(Control::Server(url)) => Some(url.clone()),
             Some(Control::Local) | None => None,
         }
+    }
+
+    /// The relays of one's own, with their password read.
+    ///
+    /// # Errors
+    /// `settings_unreadable` when the password file can't be read.
+    pub fn relays(&self) -> Result<Vec<RelayServer>, Fault> {
+        let password = match &self.turn_password_file {
+            Some(path) => std::fs::read_to_string(path).map_err(|error| unreadable(path, None, error))?,
+            None => String::new(),
+        };
+        let password = Zeroizing::new(password);
+        let user = self.turn_user.clone().unwrap_or_default();
+        let way = |uri: &TurnUri| {
+            (
+                uri.clone(),
+                user.clone(),
+                Zeroizing::new(password.trim_end().to_owned()),
+            )
+        };
+        Ok(RelayServer::grouped(self.turn.iter().map(way)))
     }
 
     /// The player's name as set, else the user's, else the computer's, else `Player`.

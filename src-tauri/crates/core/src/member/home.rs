@@ -293,6 +293,7 @@ impl Member {
         for code in [FaultCode::ControlAway, FaultCode::PartyForgotten] {
             self.conditions.clear(code);
         }
+        self.desk.relays.offer(&self.config.relays);
         if let Party::Active(active) = &mut self.party {
             active.seen_as = active.link().and_then(|link| link.seen_as());
             active.published = None;

@@ -3,8 +3,12 @@
 use super::Member;
 use crate::io::{AdapterPlan, Home, HostPlan, Output};
 use crate::party::{Active, Party, Phase, Reach};
+use crate::path::TransportId;
+use crate::relays::RelayPlan;
 use crate::table::{End, Table};
 use lanrage_proto::Tag;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
 /// What was last handed out, so that only changes are.
 #[derive(Default)]
@@ -13,6 +17,7 @@ pub(super) struct Sent {
     browse: Option<[u8; 32]>,
     adapter: Option<AdapterPlan>,
     table: Table,
+    relays: Vec<RelayPlan>,
     saved: Option<(Tag, Home, u64)>,
 }
 
@@ -64,6 +69,11 @@ impl Member {
             self.wishes.table = table.clone();
             out.push_back(Output::Table(table));
         }
+        let relays = self.desk.relays.plans(&relayed_to(&self.party));
+        if self.wishes.relays != relays {
+            self.wishes.relays = relays.clone();
+            out.push_back(Output::Relays(relays));
+        }
         let adapter = adapter(&self.party);
         if self.wishes.adapter != adapter {
             self.wishes.adapter = adapter;
@@ -106,6 +116,18 @@ fn browse(party: &Party) -> Option<[u8; 32]> {
 
 fn adapter(party: &Party) -> Option<AdapterPlan> {
     lived(party).map(Active::adapter_plan)
+}
+
+fn relayed_to(party: &Party) -> BTreeMap<TransportId, BTreeSet<SocketAddr>> {
+    let mut by_relay: BTreeMap<TransportId, BTreeSet<SocketAddr>> = BTreeMap::new();
+    for path in lived(party)
+        .into_iter()
+        .flat_map(|active| active.roster.peers())
+        .flat_map(|peer| peer.relayed_to())
+    {
+        by_relay.entry(path.transport).or_default().insert(path.remote);
+    }
+    by_relay
 }
 
 fn table(party: &Party, session: u64) -> Table {

@@ -1,6 +1,7 @@
 //! What can be typed.
 
 use clap::{Args, Parser, Subcommand};
+use lanrage_proto::TurnUri;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
@@ -125,6 +126,15 @@ pub struct Run {
     /// Neither look for parties on the local network nor announce one there
     #[arg(long)]
     pub no_mdns: bool,
+    /// A relay of your own, besides those of the control plane: turn:HOST:PORT, turn:HOST:PORT?transport=tcp or turns:HOST:PORT; may be repeated
+    #[arg(long, value_name = "URI", value_parser = TurnUri::parse)]
+    pub turn: Vec<TurnUri>,
+    /// The user name for those relays
+    #[arg(long, value_name = "NAME")]
+    pub turn_user: Option<String>,
+    /// A file that holds their password
+    #[arg(long, value_name = "FILE")]
+    pub turn_password_file: Option<PathBuf>,
     /// Print why it can't run as JSON instead of sentences
     #[arg(long)]
     pub json: bool,

@@ -38,6 +38,7 @@ impl Engine {
             Output::Host(wish) => self.host(wish).await,
             Output::Configure(wish) => self.configure(wish).await,
             Output::Table(table) => self.data.apply(table),
+            Output::Relays(plans) => self.relays.wish(plans, &self.data),
             Output::Persist(saved) => self.persist(saved).await,
             Output::Answer(id, result) => self.answer(id, result),
             Output::View => {
@@ -49,6 +50,9 @@ impl Engine {
     }
 
     fn transmit(&self, path: Path, bytes: &[u8]) {
+        if let Some(queue) = self.relays.queue(path.transport) {
+            return queue.push(path.remote, bytes);
+        }
         let Some(sockets) = &self.sockets else {
             return;
         };

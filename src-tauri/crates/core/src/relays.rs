@@ -1,0 +1,229 @@
+//! The relays in use: which there are, what each relays from, and what is asked of the engine.
+//!
+//! A relay that is up is a transport of its own: what is sent by it to a peer's address leaves from the relayed
+//! address. That address is published as a candidate, so peers can also reach this member through it.
+
+use crate::path::TransportId;
+use lanrage_proto::TurnUri;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// Relays held at once: one to use, one to change to. More would only cost servers allocations.
+const HELD: usize = 2;
+/// Transports below are the primary sockets.
+const FIRST: u16 = 16;
+
+/// A TURN server (RFC 8656), with every way to reach it, best first.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RelayServer {
+    /// UDP, TCP and TLS ways to the same server.
+    pub uris: Vec<TurnUri>,
+    /// For the long-term credential mechanism (RFC 8489 §9.2).
+    pub username: String,
+    /// Likewise.
+    pub password: Zeroizing<String>,
+}
+
+impl RelayServer {
+    /// Servers from single ways to them, in the order in which they are first named; the ways to each by preference.
+    pub fn grouped(ways: impl IntoIterator<Item = (TurnUri, String, Zeroizing<String>)>) -> Vec<Self> {
+        let mut servers: Vec<Self> = Vec::new();
+        for (uri, username, password) in ways {
+            let same = |server: &&mut Self| server.uris.iter().any(|other| other.host() == uri.host());
+            match servers.iter_mut().find(same) {
+                Some(server) => {
+                    server.uris.push(uri);
+                    server.uris.sort_by_key(TurnUri::transport);
+                }
+                None => servers.push(Self {
+                    uris: vec![uri],
+                    username,
+                    password,
+                }),
+            }
+        }
+        servers
+    }
+}
+
+impl std::fmt::Debug for RelayServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RelayServer")
+            .field("uris", &self.uris)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A relay that should be up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelayPlan {
+    /// The transport it is.
+    pub id: TransportId,
+    /// Where it is.
+    pub server: RelayServer,
+    /// Peers' addresses that may send through it and are sent to: a permission and a channel each.
+    pub peers: BTreeSet<SocketAddr>,
+}
+
+/// What happens to a relay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RelayEvent {
+    /// There is an allocation.
+    Up(RelayUp),
+    /// There is none, or no longer; it is being tried again.
+    Down {
+        /// Why, for logs.
+        reason: String,
+    },
+}
+
+/// An allocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RelayUp {
+    /// What peers see: the relayed transport address.
+    pub relayed: SocketAddr,
+    /// To the relay and back.
+    pub rtt: Duration,
+}
+
+struct Relay {
+    server: RelayServer,
+    up: Option<RelayUp>,
+}
+
+pub(crate) struct Relays {
+    relays: BTreeMap<TransportId, Relay>,
+    next: u16,
+}
+
+impl Default for Relays {
+    fn default() -> Self {
+        Self {
+            relays: BTreeMap::new(),
+            next: FIRST,
+        }
+    }
+}
+
+impl Relays {
+    /// The servers that can be used from now on, best first. A relay that is up stays, even on older credentials:
+    /// only the relay's clock ends them.
+    pub(crate) fn offer(&mut self, servers: &[RelayServer]) {
+        let servers = &servers[..servers.len().min(HELD)];
+        self.relays
+            .retain(|_, relay| servers.iter().any(|server| server.uris == relay.server.uris));
+        for server in servers {
+            match self
+                .relays
+                .values_mut()
+                .find(|relay| relay.server.uris == server.uris)
+            {
+                Some(relay) if relay.up.is_none() => relay.server = server.clone(),
+                Some(_) => {}
+                None => {
+                    let id = TransportId(self.next);
+                    self.next = self.next.checked_add(1).unwrap_or(FIRST);
+                    self.relays.insert(
+                        id,
+                        Relay {
+                            server: server.clone(),
+                            up: None,
+                        },
+                    );
+                }
+            }
+        }
+    }
+
+    /// Takes in what happened; says whether the relayed addresses changed.
+    pub(crate) fn event(&mut self, id: TransportId, event: &RelayEvent) -> bool {
+        let Some(relay) = self.relays.get_mut(&id) else {
+            return false;
+        };
+        let before = relay.up.map(|up| up.relayed);
+        relay.up = match event {
+            RelayEvent::Up(up) => Some(*up),
+            RelayEvent::Down { .. } => None,
+        };
+        before != relay.up.map(|up| up.relayed)
+    }
+
+    /// The relays that are up, nearest first.
+    pub(crate) fn up(&self) -> Vec<(TransportId, RelayUp)> {
+        let mut up: Vec<_> = self
+            .relays
+            .iter()
+            .filter_map(|(id, relay)| Some((*id, relay.up?)))
+            .collect();
+        up.sort_by_key(|(id, up)| (up.rtt, *id));
+        up
+    }
+
+    /// Whether there is an allocation behind the transport.
+    pub(crate) fn is_up(&self, id: TransportId) -> bool {
+        self.relays.get(&id).is_some_and(|relay| relay.up.is_some())
+    }
+
+    /// Whether the address is one of ours on a relay.
+    pub(crate) fn is_relayed(&self, at: SocketAddr) -> bool {
+        self.relays
+            .values()
+            .any(|relay| relay.up.is_some_and(|up| up.relayed == at))
+    }
+
+    /// What the engine should keep up, with the peers to be reached by each.
+    pub(crate) fn plans(&self, peers: &BTreeMap<TransportId, BTreeSet<SocketAddr>>) -> Vec<RelayPlan> {
+        let plan = |(id, relay): (&TransportId, &Relay)| RelayPlan {
+            id: *id,
+            server: relay.server.clone(),
+            peers: peers.get(id).cloned().unwrap_or_default(),
+        };
+        self.relays.iter().map(plan).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(name: &str, password: &str) -> RelayServer {
+        RelayServer {
+            uris: vec![TurnUri::parse(&format!("turn:{name}")).unwrap()],
+            username: "1:x".to_owned(),
+            password: Zeroizing::new(password.to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_relay_that_is_up_outlives_new_credentials_and_one_that_is_down_takes_them() {
+        let mut relays = Relays::default();
+        relays.offer(&[server("a", "old"), server("b", "old"), server("c", "old")]);
+        let plans = relays.plans(&BTreeMap::new());
+        assert_eq!(plans.len(), HELD);
+        let up = RelayUp {
+            relayed: "192.0.2.1:50000".parse().unwrap(),
+            rtt: Duration::from_millis(9),
+        };
+        assert!(relays.event(plans[0].id, &RelayEvent::Up(up)));
+        assert!(!relays.event(
+            plans[0].id,
+            &RelayEvent::Up(RelayUp {
+                rtt: Duration::from_millis(8),
+                ..up
+            })
+        ));
+        relays.offer(&[server("a", "new"), server("b", "new")]);
+        let passwords: Vec<String> = relays
+            .plans(&BTreeMap::new())
+            .iter()
+            .map(|plan| plan.server.password.to_string())
+            .collect();
+        assert_eq!(passwords, ["old", "new"]);
+        assert!(relays.is_relayed(up.relayed));
+        relays.offer(&[server("b", "new")]);
+        assert!(relays.up().is_empty());
+        assert_eq!(relays.plans(&BTreeMap::new())[0].id, plans[1].id);
+    }
+}

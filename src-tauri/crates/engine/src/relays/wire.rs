@@ -1,0 +1,145 @@
+//! The connection to a relay: datagrams, a stream, or a stream within TLS.
+
+use super::framing::{Incoming, padded};
+use lanrage_proto::{TurnTransport, TurnUri};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::net::{TcpStream, UdpSocket, lookup_host};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+/// How long finding and reaching a relay may take.
+const REACHING: Duration = Duration::from_secs(5);
+/// The longest message there is.
+const LONGEST: usize = 64 * 1024 + 4;
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// A connection to a relay that carries whole messages.
+pub(super) struct Wire {
+    pub(super) local: SocketAddr,
+    pub(super) remote: SocketAddr,
+    kind: Kind,
+    buffer: Vec<u8>,
+}
+
+enum Kind {
+    Datagrams(UdpSocket),
+    Stream {
+        read: ReadHalf<Box<dyn Stream>>,
+        write: WriteHalf<Box<dyn Stream>>,
+        incoming: Incoming,
+    },
+}
+
+impl Wire {
+    /// Finds the relay and connects to it.
+    pub(super) async fn connect(uri: &TurnUri, tls: &Arc<ClientConfig>) -> io::Result<Self> {
+        timeout(REACHING, Self::reach(uri, tls))
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "no answer"))?
+    }
+
+    async fn reach(uri: &TurnUri, tls: &Arc<ClientConfig>) -> io::Result<Self> {
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
+        for remote in lookup_host((uri.host(), uri.port())).await? {
+            match Self::reach_at(remote, uri, tls).await {
+                Ok(wire) => return Ok(wire),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    async fn reach_at(remote: SocketAddr, uri: &TurnUri, tls: &Arc<ClientConfig>) -> io::Result<Self> {
+        if uri.transport() == TurnTransport::Udp {
+            let any: SocketAddr = match remote {
+                SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+                SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+            };
+            let socket = UdpSocket::bind(any).await?;
+            socket.connect(remote).await?;
+            let local = socket.local_addr()?;
+            let kind = Kind::Datagrams(socket);
+            return Ok(Self {
+                local,
+                remote,
+                kind,
+                buffer: vec![0; LONGEST],
+            });
+        }
+        let tcp = TcpStream::connect(remote).await?;
+        tcp.set_nodelay(true)?;
+        let local = tcp.local_addr()?;
+        let stream: Box<dyn Stream> = if uri.transport() == TurnTransport::Tls {
+            let name = ServerName::try_from(uri.host().to_owned())
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+            Box::new(TlsConnector::from(Arc::clone(tls)).connect(name, tcp).await?)
+        } else {
+            Box::new(tcp)
+        };
+        let (read, write) = split(stream);
+        let kind = Kind::Stream {
+            read,
+            write,
+            incoming: Incoming::default(),
+        };
+        Ok(Self {
+            local,
+            remote,
+            kind,
+            buffer: vec![0; LONGEST],
+        })
+    }
+
+    pub(super) fn is_stream(&self) -> bool {
+        matches!(self.kind, Kind::Stream { .. })
+    }
+
+    /// The next whole message. Safe to cancel.
+    pub(super) async fn receive(&mut self) -> io::Result<Vec<u8>> {
+        match &mut self.kind {
+            Kind::Datagrams(socket) => loop {
+                match socket.recv(&mut self.buffer).await {
+                    Ok(length) => return Ok(self.buffer[..length].to_vec()),
+                    // A relay that restarts refuses for a moment; its silence tells in time.
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                    Err(error) => return Err(error),
+                }
+            },
+            Kind::Stream { read, incoming, .. } => loop {
+                let message = incoming
+                    .next()
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                if let Some(message) = message {
+                    return Ok(message);
+                }
+                match read.read(&mut self.buffer).await? {
+                    0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    length => incoming.fill(&self.buffer[..length]),
+                }
+            },
+        }
+    }
+
+    /// Sends one message.
+    pub(super) async fn send(&mut self, mut message: Vec<u8>) -> io::Result<()> {
+        match &mut self.kind {
+            Kind::Datagrams(socket) => match socket.send(&message).await {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+                sent => sent.map(drop),
+            },
+            Kind::Stream { write, .. } => {
+                padded(&mut message);
+                write.write_all(&message).await?;
+                write.flush().await
+            }
+        }
+    }
+}
