@@ -1,7 +1,6 @@
 //! A real `lanrage-engine` in a host, spoken to by its command line.
 
-use std::ffi::OsStr;
-use std::fmt;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt;
@@ -17,6 +16,7 @@ use serde_json::Value;
 use super::net::Host;
 use super::process::Process;
 use super::programs;
+use super::refusal::Refusal;
 use super::status::Status;
 use super::wait::{PATIENCE, eventually, felt};
 
@@ -49,61 +49,6 @@ pub struct Engine {
     client_wrapper: Vec<String>,
     arguments: Vec<String>,
     process: Option<Process>,
-}
-
-/// A verb that the engine refused or could not carry out.
-#[derive(Clone, Debug)]
-pub struct Refusal {
-    /// The exit status: 1 internal, 2 usage, 3 engine not reachable, 4 refused.
-    pub exit: Option<i32>,
-    /// The fault code, if one was printed.
-    pub fault: Option<String>,
-    /// The sentence that says what went wrong; empty if none was printed.
-    pub message: String,
-    /// The sentence that says what to do; empty if none was printed.
-    pub action: String,
-    /// Everything that was printed.
-    pub printed: String,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "exit status {:?}, fault {:?}: {}",
-            self.exit,
-            self.fault,
-            self.printed.trim()
-        )
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-impl Refusal {
-    /// `json` is what `--json` printed, if anything.
-    fn new(exit: Option<i32>, json: &str, rest: &str) -> Self {
-        let value = serde_json::from_str::<Value>(json).unwrap_or_default();
-        let text = |key: &str| value[key].as_str().map(str::to_owned);
-        Self {
-            exit,
-            fault: text("fault"),
-            message: text("message").unwrap_or_default(),
-            action: text("action").unwrap_or_default(),
-            printed: format!("{json}{rest}"),
-        }
-    }
-
-    /// Whether `plain` says the same in words, and the words have no gaps.
-    fn holds_both_sentences(&self, plain: &str) -> Result<()> {
-        for sentence in [&self.message, &self.action] {
-            ensure!(sentence.ends_with('.'), "{sentence:?} is no sentence: {self}");
-            // A detail that nobody filled in shows as `?`.
-            ensure!(!sentence.contains(['{', '}', '?']), "{sentence:?} has a gap");
-            ensure!(plain.contains(sentence), "{plain:?} lacks {sentence:?}");
-        }
-        Ok(())
-    }
 }
 
 impl Engine {
@@ -191,16 +136,15 @@ impl Engine {
             .chain([self.program.as_path()]);
         let mut command = self.host.command(words.next().context("no program")?);
         command.args(words).arg("run");
-        let (port, folder) = (PORT.to_string(), &self.folder);
-        let usual: [(&str, &OsStr); 8] = [
-            ("--socket", self.socket().as_os_str()),
-            ("--state-dir", folder.join("state").as_os_str()),
-            ("--config", folder.join("engine.toml").as_os_str()),
-            ("--tun", ADAPTER.as_ref()),
-            ("--port", port.as_ref()),
-            ("--log", "debug".as_ref()),
-            ("--control", self.options.control.as_ref()),
-            ("--name", self.options.player.as_ref()),
+        let usual: [(&str, OsString); 8] = [
+            ("--socket", self.socket().into()),
+            ("--state-dir", self.folder.join("state").into()),
+            ("--config", self.folder.join("engine.toml").into()),
+            ("--tun", ADAPTER.into()),
+            ("--port", PORT.to_string().into()),
+            ("--log", "debug".into()),
+            ("--control", self.options.control.clone().into()),
+            ("--name", self.options.player.clone().into()),
         ];
         for (argument, value) in usual {
             if !self.arguments.iter().any(|own| own == argument) {

@@ -20,15 +20,17 @@ mod net;
 mod party;
 mod process;
 mod programs;
+mod refusal;
 mod server;
 mod status;
 mod traffic;
 mod wait;
 
-pub use engine::{Engine, EngineOptions, Refusal, Watch};
+pub use engine::{Engine, EngineOptions, Watch};
 pub use net::{Host, Lab};
 pub use party::{Control, Party, scenario};
 pub use process::Process;
+pub use refusal::Refusal;
 pub use server::Server;
 pub use status::{Member, Status};
 pub use traffic::{Flow, Ping, echo, first_contact, ping, transfer};
