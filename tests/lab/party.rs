@@ -96,6 +96,13 @@ fn a_member_leaves(party: &Party) -> Result<()> {
     watch.wait_for("the member before it leaves", felt::TOLD, |status| {
         Ok(status.peer(address)?.is_some())
     })?;
+    let before = leaver.remains()?;
+    for what in ["adapter", "route 10.66.0.0/16", "UDP port"] {
+        ensure!(
+            before.iter().any(|thing| thing.starts_with(what)),
+            "in a party without {what}: {before:?}"
+        );
+    }
     leaver.cli(&["leave"])?;
 
     // The verb comes back when everything is taken down: no waiting here.
