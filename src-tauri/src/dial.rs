@@ -48,9 +48,6 @@ impl SocketDial {
                 FaultCode::NotAllowed
             }
             IpcError::Io { source, .. } => return Fault::new(FaultCode::Internal).with("reason", source),
-            IpcError::Unsupported(_) => {
-                return Fault::new(FaultCode::SystemUnsupported).with("system", std::env::consts::OS);
-            }
         };
         Fault::new(code).with("path", self.path.display())
     }

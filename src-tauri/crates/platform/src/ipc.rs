@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::Unsupported;
 use crate::caller::Caller;
 
 #[cfg(unix)]
@@ -52,9 +51,6 @@ pub enum IpcError {
         #[source]
         source: io::Error,
     },
-    /// No local socket on this system.
-    #[error(transparent)]
-    Unsupported(#[from] Unsupported),
 }
 
 /// Where the system's engine listens.

@@ -129,7 +129,10 @@ async fn a_stopped_engine_is_not_running_and_its_name_is_free() {
 async fn what_is_no_pipe_of_this_computer_is_not_opened() {
     for path in [r"\\other\pipe\lanrage", r"C:\windows\system.ini", "engine.sock"] {
         let refused = |error: IpcError| matches!(error, IpcError::Io { source, .. } if source.kind() == ErrorKind::InvalidInput);
-        assert!(refused(ipc::connect(Path::new(path)).await.unwrap_err()), "{path}");
+        assert!(
+            refused(ipc::connect(Path::new(path)).await.unwrap_err()),
+            "{path}"
+        );
         assert!(refused(Listener::bind(Path::new(path)).unwrap_err()), "{path}");
     }
 }

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::process::{Command, Stdio};
 
-use rustix::io::Errno;
+use rustix::io::{Errno, FdFlags};
 use tun::AbstractDevice;
 
 use super::{AdapterConfig, AdapterError};
@@ -52,11 +52,17 @@ impl Device {
             step: "making the adapter non-blocking",
             source,
         })?;
+        let device = Self { device };
+        // Else the interface would outlive us in whatever we started.
+        rustix::io::fcntl_setfd(&device, FdFlags::CLOEXEC).map_err(|errno| AdapterError::Other {
+            step: "keeping the adapter to this process",
+            source: errno.into(),
+        })?;
         add_route(config, &name).map_err(|source| AdapterError::Other {
             step: "adding the adapter's route",
             source,
         })?;
-        Ok((Self { device }, name))
+        Ok((device, name))
     }
 
     #[inline]
