@@ -48,13 +48,18 @@ pub(crate) fn start(level: Option<&str>, state_dir: &Path) -> Result<WorkerGuard
 
 /// Libraries that say more than a reader of the engine's log wants: ordinary expiry of sessions as errors, addresses
 /// of peers and relays as news.
-const QUIETER: &str = "boringtun=off,turn_client_proto=warn,turn_types=warn,stun_proto=warn,stun_types=warn,mdns_sd=off";
+const QUIETER: &str =
+    "boringtun=off,turn_client_proto=warn,turn_types=warn,stun_proto=warn,stun_types=warn,mdns_sd=off";
 
 /// A level for our own crates, with the libraries kept down; or any filter, as written.
 fn filter(level: Option<&str>) -> EnvFilter {
     let level = level.unwrap_or(DEFAULT);
     let quieter = format!("{level},{QUIETER}");
-    let directives = if level.contains(['=', ',']) { level } else { &quieter };
+    let directives = if level.contains(['=', ',']) {
+        level
+    } else {
+        &quieter
+    };
     EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new(DEFAULT))
 }
 
