@@ -28,7 +28,7 @@ impl Server {
             self.counters.unpermitted_packets += 1;
             return None;
         };
-        self.to_peer(now, relay, peer, payload, out)
+        self.relay_out(now, relay, peer, payload, out)
     }
 
     /// A Send indication (RFC 8656 §11.3). What is wrong with it is not told.
@@ -58,7 +58,7 @@ impl Server {
             self.counters.unpermitted_packets += 1;
             return None;
         };
-        self.to_peer(now, relay, peer, payload, out)
+        self.relay_out(now, relay, peer, payload, out)
     }
 
     /// A datagram that a relay socket received.
@@ -75,10 +75,10 @@ impl Server {
             self.counters.unpermitted_packets += 1;
             return None;
         }
-        self.to_client(now, relay, peer, payload, out)
+        self.relay_in(now, relay, peer, payload, out)
     }
 
-    fn to_peer(
+    fn relay_out(
         &mut self,
         now: Instant,
         relay: RelayId,
@@ -103,14 +103,14 @@ impl Server {
         self.counters.bytes_to_peers += payload.len() as u64;
         if let Some(other) = inside {
             return self
-                .to_client(now, other, relayed, payload, out)
+                .relay_in(now, other, relayed, payload, out)
                 .map(Target::Client);
         }
         out.extend_from_slice(payload);
         Some(Target::Peer(relay, peer))
     }
 
-    fn to_client(
+    fn relay_in(
         &mut self,
         now: Instant,
         relay: RelayId,
