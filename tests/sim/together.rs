@@ -1,7 +1,9 @@
 //! Creating, joining and playing.
 
 use super::{LAN, Trio, chatter, minutes, ms, nothing_lost, pairs, seconds};
+use lanrage_proto::FaultCode;
 use lanrage_proto::ipc::{PathKind, PeerState};
+use lanrage_proto::limits::SNAPSHOT_PAGE;
 use lanrage_tests::sim::{Kind, Link, Place, Sim};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -197,6 +199,33 @@ fn ten_friends_are_all_connected_within_three_seconds() {
     chatter(&mut sim, &nodes, ms(100), seconds(2));
     sim.run_for(seconds(3));
     nothing_lost(&sim, &nodes, since);
+}
+
+#[test]
+fn a_party_of_more_than_a_page_is_all_connected_and_one_more_is_refused() {
+    let most = u8::try_from(SNAPSHOT_PAGE + 3).unwrap();
+    let mut sim = Sim::new(14);
+    sim.limit_members(most);
+    let server = sim.server("server", LAN);
+    let url = sim.url(server);
+    let nodes: Vec<_> = (1..=most)
+        .map(|n| sim.player_on(&format!("p{n}"), LAN, url.clone()))
+        .collect();
+    let party = sim.create(nodes[0], "Friday night");
+    for node in &nodes[1..] {
+        sim.start_join(*node, &party.invite).unwrap();
+    }
+    sim.wait_connected(&nodes, seconds(5));
+    let since = sim.elapsed();
+    chatter(&mut sim, &nodes, ms(1000), seconds(2));
+    sim.run_for(seconds(3));
+    nothing_lost(&sim, &nodes, since);
+    let one_more = sim.player_on("one more", LAN, url);
+    let refused = sim.try_join(one_more, &party.invite).unwrap_err();
+    assert_eq!(refused.code, FaultCode::PartyFull);
+    for node in &nodes {
+        assert_eq!(sim.view(*node).conditions, [], "{}", sim.name(*node));
+    }
 }
 
 #[test]

@@ -140,6 +140,7 @@ impl Sim {
             "{name} got packet {number} twice"
         );
         sent.arrived.push((at, now));
+        self.news = true;
     }
 
     /// What became of a packet.

@@ -39,6 +39,7 @@ impl Sim {
                 }
             };
             let address = player.adapter.map(|plan| plan.address);
+            self.news = true;
             match address {
                 Some(address) => self.note(Kind::Scene, node, format_args!("adapter {address}")),
                 None => self.note(Kind::Scene, node, format_args!("no adapter")),

@@ -276,9 +276,13 @@ impl Sim {
                 }
                 if let Some(player) = self.machine_mut(node).player.as_mut() {
                     player.answers.insert(intent, outcome);
+                    self.news = true;
                 }
             }
-            Output::View => self.compare_conditions(node),
+            Output::View => {
+                self.news = true;
+                self.compare_conditions(node);
+            }
             Output::Event(event) => {
                 self.note(Kind::Member, node, format_args!("{event}"));
                 let at = self.now;

@@ -70,6 +70,8 @@ pub struct Sim {
     inbox: Option<Inbox>,
     outbox: Option<Outbox>,
     party_limit: Option<u8>,
+    /// Something that a condition may ask for has changed.
+    news: bool,
     /// The transcript, for choosing what it keeps and for reading.
     pub transcript: Transcript,
 }
@@ -95,8 +97,8 @@ enum Happening {
     Chat(usize),
 }
 
-/// Steps without time passing after which something turns in a circle.
-const CIRCLE: u32 = 20_000;
+/// Steps for each machine without time passing after which something turns in a circle.
+const CIRCLE: usize = 5_000;
 
 impl Sim {
     /// An empty world.
@@ -118,6 +120,7 @@ impl Sim {
             inbox: None,
             outbox: None,
             party_limit: None,
+            news: false,
             transcript: Transcript::default(),
         }
     }
@@ -144,8 +147,9 @@ impl Sim {
         self.advance(end);
     }
 
-    /// Lets time pass until `condition` holds and tells how long it took. It is looked at after each event; a
-    /// scenario in which it does not come to hold within `limit` fails.
+    /// Lets time pass until `condition` holds and tells how long it took. It is looked at whenever a member said that
+    /// something shown changed, or something happened to an adapter or an application: so a change that a member does
+    /// not tell fails a scenario, as does a condition that does not come to hold within `limit`.
     #[track_caller]
     pub fn run_until(&mut self, what: &str, limit: Duration, condition: impl Fn(&Sim) -> bool) -> Duration {
         let start = self.now;
@@ -158,8 +162,9 @@ impl Sim {
     /// Whether the condition came to hold.
     fn run(&mut self, end: Duration, condition: impl Fn(&Sim) -> bool) -> bool {
         let mut standstill = 0;
+        self.news = true;
         loop {
-            if condition(self) {
+            if std::mem::take(&mut self.news) && condition(self) {
                 return true;
             }
             let before = self.now;
@@ -167,7 +172,7 @@ impl Sim {
                 return false;
             }
             standstill = if self.now == before { standstill + 1 } else { 0 };
-            if standstill > CIRCLE {
+            if standstill > CIRCLE * self.machines.len() {
                 let due =
                     |machine: &&Machine| machine.next_wake().is_some_and(|(at, _)| at <= self.instant());
                 let due = self.machines.iter().filter(due);
