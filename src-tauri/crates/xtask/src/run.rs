@@ -58,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let mut window = if has_display() {
         let mut command = shell::command(&window)?;
+        command.args(socket_of(&arguments.engine));
         shell::say(&command);
         Some(Window(command.spawn().context("the window can't be opened")?))
     } else {
@@ -205,7 +206,7 @@ fn with_rights(program: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// The `--socket` among the engine's arguments, as verbs take it.
+/// The `--socket` among the engine's arguments, as the verbs and the window take it.
 fn socket_of(arguments: &[String]) -> Vec<String> {
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
