@@ -63,9 +63,15 @@ fn filter(level: Option<&str>) -> EnvFilter {
     EnvFilter::try_new(directives).unwrap_or_else(|_| EnvFilter::new(DEFAULT))
 }
 
-/// Whether this can be a level or a filter.
-pub(crate) fn is_filter(level: &str) -> bool {
-    EnvFilter::try_new(level).is_ok()
+/// A level or a filter, as written, if it can be one.
+///
+/// # Errors
+/// As the end of a sentence.
+pub(crate) fn level(text: &str) -> Result<String, &'static str> {
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("there is no such log level"),
+    }
 }
 
 #[cfg(test)]
@@ -75,10 +81,10 @@ mod tests {
     #[test]
     fn levels_and_filters_are_told_from_nonsense() {
         for good in ["error", "debug", "info,lanrage_core=trace"] {
-            assert!(is_filter(good), "{good}");
+            assert_eq!(level(good).as_deref(), Ok(good));
         }
         for bad in ["a=b=c", "info,lanrage_core=loud"] {
-            assert!(!is_filter(bad), "{bad}");
+            assert!(level(bad).is_err(), "{bad}");
         }
     }
 }

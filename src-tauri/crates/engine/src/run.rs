@@ -39,15 +39,6 @@ pub(crate) fn main(arguments: Run) -> Result<(), Failure> {
     let settings = Settings::read(arguments.config.as_deref(), &state_dir)
         .map_err(Failure::engine)?
         .under(typed);
-    if settings
-        .log
-        .as_deref()
-        .is_some_and(|level| !logging::is_filter(level))
-    {
-        return Err(Failure::usage(
-            Fault::new(FaultCode::RequestInvalid).with("reason", "no such log level"),
-        ));
-    }
     let state = Arc::new(StateDir::open(&state_dir).map_err(Failure::engine)?);
     let guard = logging::start(settings.log.as_deref(), &state_dir).map_err(Failure::engine)?;
     let socket = arguments.socket.unwrap_or_else(ipc::default_socket_path);

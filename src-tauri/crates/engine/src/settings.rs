@@ -1,5 +1,6 @@
 //! The engine's settings: a TOML file, and the command line over it.
 
+use crate::logging;
 use lanrage_core::relays::RelayServer;
 use lanrage_platform::process;
 use lanrage_proto::name::NameError;
@@ -45,6 +46,7 @@ pub struct Settings {
     #[serde(default)]
     pub allow_uid: Vec<u32>,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a tracing filter.
+    #[serde(default, deserialize_with = "log_level")]
     pub log: Option<String>,
     /// Whether parties are looked for and announced on the local network; so unless switched off.
     pub mdns: Option<bool>,
@@ -196,6 +198,11 @@ impl<'de> Deserialize<'de> for Control {
     }
 }
 
+fn log_level<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    logging::level(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
 /// The line, from 1, in which the byte `at` stands.
 fn line_of(text: &[u8], at: usize) -> usize {
     1 + text.iter().take(at).filter(|byte| **byte == b'\n').count()
@@ -233,6 +240,7 @@ mod tests {
             ("name = \"\"", 1, "empty"),
             ("port = 0", 1, ""),
             ("a = [", 1, ""),
+            ("port = 1\nlog = \"a=b=c\"", 2, "log level"),
         ] {
             let (at, reason) = Settings::parse(text).unwrap_err();
             assert!(

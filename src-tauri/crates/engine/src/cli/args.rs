@@ -121,7 +121,7 @@ pub struct Run {
     #[arg(long, value_name = "UID")]
     pub allow_uid: Vec<u32>,
     /// What to log: error, warn, info, debug, trace, or a filter such as info,lanrage_core=debug
-    #[arg(long, value_name = "LEVEL")]
+    #[arg(long, value_name = "LEVEL", value_parser = crate::logging::level)]
     pub log: Option<String>,
     /// Neither look for parties on the local network nor announce one there
     #[arg(long)]
@@ -172,6 +172,7 @@ mod tests {
             "lanrage-engine create",
             "lanrage-engine run --port 0",
             "lanrage-engine run --port 70000",
+            "lanrage-engine run --log a=b=c",
             "lanrage-engine run --allow-uid anna",
             "lanrage-engine dance",
         ] {
