@@ -4,6 +4,7 @@
 mod crash;
 mod fallback;
 mod harness;
+mod hostile;
 mod party;
 mod server;
 mod stop;
