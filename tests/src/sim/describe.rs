@@ -25,6 +25,7 @@ impl Sim {
             Request::Heartbeat {} => "heartbeat".to_owned(),
             Request::Discover {} => "discover".to_owned(),
             Request::Snapshot { page } => format!("snapshot page {page}"),
+            Request::RenewCredentials {} => "renew_credentials".to_owned(),
             Request::Signal { to, signal } => format!("signal to {} {}", self.who(to), self.sealed(signal)),
         }
     }
@@ -39,6 +40,7 @@ impl Sim {
             ServerMessage::Welcome { .. } => "welcome".to_owned(),
             ServerMessage::Party { slot: Some(slot), .. } => format!("party, slot {}", slot.get()),
             ServerMessage::Party { slot: None, .. } => "party".to_owned(),
+            ServerMessage::Relays { relays } => format!("relays, {}", relays.len()),
             ServerMessage::Snapshot {
                 page,
                 pages,

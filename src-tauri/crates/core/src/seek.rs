@@ -206,6 +206,7 @@ impl Seek {
                     version,
                     founding,
                     slot,
+                    ..
                 },
             ) => {
                 let opened = records::open_founding(speaker.party, &founding).ok();

@@ -131,6 +131,8 @@ pub enum Request {
         /// Sealed for it alone.
         signal: Sealed,
     },
+    /// Asks for relays with fresh credentials, before the old ones run out. Answer: `relays`.
+    RenewCredentials {},
 }
 
 /// A frame from a control plane.
@@ -162,6 +164,9 @@ pub enum ServerMessage {
         /// The address the client's connection came from; with the client's UDP port it is a guess at how
         /// others may reach it.
         seen_as: Option<IpAddr>,
+        /// STUN servers, `host:port`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        stun: Vec<String>,
     },
     /// What the control plane knows of the party.
     Party {
@@ -171,6 +176,14 @@ pub enum ServerMessage {
         founding: Sealed,
         /// The member's slot, on register and join.
         slot: Option<Slot>,
+        /// Relays for the member, on register and join.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        relays: Vec<RelayOffer>,
+    },
+    /// Relays for the member.
+    Relays {
+        /// With credentials that are good from now.
+        relays: Vec<RelayOffer>,
     },
     /// A page of the member list.
     Snapshot {
@@ -232,6 +245,28 @@ pub enum ServerMessage {
     },
 }
 
+/// A relay and what it takes to use it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RelayOffer {
+    /// One way to it, a TURN URI ([`crate::TurnUri`]). What a client can't read it passes over.
+    pub uri: String,
+    /// For TURN's long-term credential mechanism (RFC 8489 §9.2).
+    pub username: String,
+    /// Likewise.
+    pub password: String,
+    /// For how long something can be allocated with them; what is allocated goes on.
+    pub ttl_seconds: u32,
+}
+
+impl std::fmt::Debug for RelayOffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RelayOffer")
+            .field("uri", &self.uri)
+            .field("ttl_seconds", &self.ttl_seconds)
+            .finish_non_exhaustive()
+    }
+}
+
 /// A member as its control plane sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberEntry {
@@ -290,6 +325,33 @@ mod tests {
         };
         assert_eq!(serde_json::to_string(&news).unwrap(), r#"{"type":"superseded"}"#);
         assert!(serde_json::from_str::<ClientFrame>(r#"{"id":7,"type":"join_party","resume":0}"#).is_err());
+    }
+
+    #[test]
+    fn a_server_that_offers_nothing_says_nothing_of_it() {
+        let text = r#"{"re":1,"type":"welcome","version":1,"heartbeat_seconds":30,"seen_as":null}"#;
+        let frame = ServerFrame {
+            re: Some(1),
+            message: ServerMessage::Welcome {
+                version: 1,
+                heartbeat_seconds: 30,
+                seen_as: None,
+                stun: Vec::new(),
+            },
+        };
+        assert_eq!(serde_json::to_string(&frame).unwrap(), text);
+        assert_eq!(serde_json::from_str::<ServerFrame>(text).unwrap(), frame);
+    }
+
+    #[test]
+    fn a_password_is_not_shown() {
+        let offer = RelayOffer {
+            uri: "turn:relay.example.org:3478".to_owned(),
+            username: "1:a".to_owned(),
+            password: "secret".to_owned(),
+            ttl_seconds: 60,
+        };
+        assert!(!format!("{offer:?}").contains("secret"));
     }
 
     #[test]

@@ -39,6 +39,8 @@ impl Source {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) source: Source,
+    /// Under which of our names it was dialled, once it has said.
+    pub(crate) authority: String,
     pub(crate) stage: Stage,
     pub(crate) bucket: Bucket,
     /// When it is closed unless something is heard.

@@ -21,12 +21,14 @@ pub mod ipam;
 mod pace;
 mod party;
 mod registry;
+mod servers;
 mod service;
 mod snapshot;
 mod store;
 
 pub use connection::{ConnId, Source};
 pub use registry::{Config, Output, Registry};
+pub use servers::{NoServers, Servers};
 pub use service::{Delivery, Service};
 pub use snapshot::{SnapshotError, snapshot_from_bytes, snapshot_to_bytes};
 pub use store::{Change, MemoryStore, Mirror, Store, StoreError, StoredMember, StoredParty, StoredState};

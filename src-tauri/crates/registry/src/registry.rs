@@ -3,6 +3,7 @@
 use crate::connection::{ConnId, Connection, Proven, Source, Stage};
 use crate::pace::{Bucket, BySource, Pace, Verdict};
 use crate::party::Party;
+use crate::servers::{NoServers, Servers};
 use crate::store::{Change, StoredMember, StoredParty, StoredState};
 use lanrage_proto::control::{ClientFrame, MemberEntry, Request, Sealed, ServerFrame, ServerMessage};
 use lanrage_proto::ids::{Incarnation, Version};
@@ -70,6 +71,7 @@ pub enum Output {
 #[derive(Debug)]
 pub struct Registry {
     config: Config,
+    servers: Box<dyn Servers>,
     random: ChaCha20Rng,
     parties: BTreeMap<Tag, Entry>,
     connections: BTreeMap<ConnId, Connection>,
@@ -129,6 +131,7 @@ impl Registry {
         }
         Self {
             config,
+            servers: Box::new(NoServers),
             random,
             parties,
             connections: BTreeMap::new(),
@@ -140,12 +143,20 @@ impl Registry {
         }
     }
 
+    /// Lets it hand out servers.
+    #[must_use]
+    pub fn with_servers(mut self, servers: Box<dyn Servers>) -> Self {
+        self.servers = servers;
+        self
+    }
+
     /// A client connected. `connection` must not have been used before.
     pub fn connected(&mut self, now: Instant, connection: ConnId, source: Source) {
         let deadline = now + UNPROVEN;
         self.deadlines.insert((deadline, connection));
         let fresh = Connection {
             source,
+            authority: String::new(),
             stage: Stage::New,
             bucket: Bucket::full(now),
             deadline,
@@ -200,6 +211,9 @@ impl Registry {
                     Request::Snapshot { page } => self.snapshot(who, page),
                     Request::Signal { to, signal } => self.signal(who, to, signal),
                     Request::Heartbeat {} => Ok(ServerMessage::Done {}),
+                    Request::RenewCredentials {} => Ok(ServerMessage::Relays {
+                        relays: self.relays(connection, who),
+                    }),
                     Request::Hello { .. } | Request::Prove { .. } => Err(FaultCode::ControlMalformed.into()),
                 };
                 self.answer(connection, id, answer);

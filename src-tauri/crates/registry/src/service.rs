@@ -2,6 +2,7 @@
 
 use crate::connection::{ConnId, Source};
 use crate::registry::{Config, Output, Registry};
+use crate::servers::Servers;
 use crate::store::{Change, Store, StoreError};
 use lanrage_proto::FaultCode;
 use lanrage_proto::control::{self, ClientFrame, Request, ServerFrame, ServerMessage};
@@ -49,6 +50,13 @@ impl<S: Store> Service<S> {
             retry_at: None,
             refused: Vec::new(),
         })
+    }
+
+    /// Lets it hand out servers.
+    #[must_use]
+    pub fn with_servers(mut self, servers: Box<dyn Servers>) -> Self {
+        self.registry = self.registry.with_servers(servers);
+        self
     }
 
     /// A client connected.
@@ -172,6 +180,7 @@ fn changes_something(request: &Request) -> bool {
         | Request::Prove { .. }
         | Request::Heartbeat {}
         | Request::Discover {}
+        | Request::RenewCredentials {}
         | Request::Snapshot { .. }
         | Request::Signal { .. } => false,
     }

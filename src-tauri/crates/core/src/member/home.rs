@@ -419,6 +419,7 @@ impl Member {
                 ServerMessage::Challenge { .. }
                 | ServerMessage::Welcome { .. }
                 | ServerMessage::Party { .. }
+                | ServerMessage::Relays { .. }
                 | ServerMessage::Snapshot { .. }
                 | ServerMessage::Done {}
                 | ServerMessage::VersionUnsupported { .. }

@@ -6,7 +6,7 @@ use crate::pace::Verdict;
 use crate::party::{Arrival, Party};
 use crate::store::Change;
 use lanrage_proto::admission::Proof;
-use lanrage_proto::control::{Sealed, ServerMessage, Versions};
+use lanrage_proto::control::{RelayOffer, Sealed, ServerMessage, Versions};
 use lanrage_proto::ids::{Challenge, Incarnation};
 use lanrage_proto::{FaultCode, MemberId, Slot, Tag, limits, server_url};
 use rand_core::RngCore;
@@ -49,6 +49,7 @@ impl Registry {
         let mut challenge = [0; 32];
         self.random.fill_bytes(&mut challenge);
         let challenge = Challenge(challenge);
+        known.authority.clone_from(&authority);
         known.stage = Stage::Challenged(Challenged {
             tag,
             authority,
@@ -89,6 +90,7 @@ impl Registry {
             version: *version,
             heartbeat_seconds: limits::HEARTBEAT.as_secs() as u16,
             seen_as,
+            stun: self.servers.stun(authority),
         };
         self.answer(connection, id, Ok(welcome));
     }
@@ -102,6 +104,7 @@ impl Registry {
             version: party.version,
             founding: party.founding.clone(),
             slot: None,
+            relays: Vec::new(),
         })
     }
 
@@ -164,11 +167,7 @@ impl Registry {
         let admitted = party
             .admit(now, who.identity, connection, resume, room)
             .map_err(|_| FaultCode::PartyFull)?;
-        let answer = ServerMessage::Party {
-            version: party.version,
-            founding: party.founding.clone(),
-            slot: Some(admitted.slot),
-        };
+        let (version, founding) = (party.version, party.founding.clone());
         let row = party.row(&who.identity);
         if let Some(older) = admitted.replaced {
             self.send(older, None, ServerMessage::Superseded {});
@@ -195,7 +194,20 @@ impl Registry {
         }
         self.set_stage(connection, Stage::Joined(who), now + SILENT);
         tracing::debug!(tag = ?who.tag, member = who.identity.short(), slot = admitted.slot.get(), "joined");
-        Ok(answer)
+        Ok(ServerMessage::Party {
+            version,
+            founding,
+            slot: Some(admitted.slot),
+            relays: self.relays(connection, who),
+        })
+    }
+
+    /// Relays for who has joined.
+    pub(super) fn relays(&self, connection: ConnId, who: Proven) -> Vec<RelayOffer> {
+        let known = self.connections.get(&connection);
+        known.map_or_else(Vec::new, |known| {
+            self.servers.relays(&known.authority, &who.tag, &who.identity)
+        })
     }
 }
 

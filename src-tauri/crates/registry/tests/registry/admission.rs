@@ -69,6 +69,7 @@ fn a_welcome_tells_the_address_seen() {
         version: 1,
         heartbeat_seconds: 30,
         seen_as: source().address,
+        stun: Vec::new(),
     };
     assert_eq!(world.ask(connection, Request::Prove { proof }), welcome);
 }

@@ -13,5 +13,6 @@ mod leases;
 mod limits;
 mod members;
 mod restart;
+mod servers;
 mod service;
 mod world;
