@@ -1,7 +1,16 @@
 //! Embeds ui/dist and writes the permissions of the commands that the page may call.
 
 /// Naming the commands here makes each of them closed unless a capability opens it.
-const COMMANDS: &[&str] = &["status", "create", "join", "leave", "cancel", "copy"];
+const COMMANDS: &[&str] = &[
+    "status",
+    "create",
+    "join",
+    "leave",
+    "cancel",
+    "copy",
+    "copy_address",
+    "find_invite",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let manifest = tauri_build::AppManifest::new().commands(COMMANDS);

@@ -1,21 +1,24 @@
 //! What the page may ask of the shell. Each is one call to the controller.
 
+use crate::clipboard;
 use crate::controller::Controller;
 use crate::dial::SocketDial;
+use crate::found::Found;
+use crate::page::Page;
 use crate::view::{EngineView, Welcome, suggested_name};
 use lanrage_proto::ipc::Call;
 use lanrage_proto::{Fault, FaultCode};
 use tauri::{AppHandle, State};
-use tauri_plugin_clipboard_manager::ClipboardExt;
 
 type Engine<'a> = State<'a, Controller<SocketDial>>;
 
-/// How it stands with the engine now, and a name to begin with.
+/// How it stands with the engine now, and a name to begin with. The page asks once, when it hears events.
 #[tauri::command]
-pub(crate) fn status(engine: Engine<'_>) -> Welcome {
+pub(crate) fn status(engine: Engine<'_>, page: State<'_, Page>) -> Welcome {
     Welcome {
         view: engine.view(),
         suggested_name: suggested_name(),
+        wish: page.listens(),
     }
 }
 
@@ -43,6 +46,12 @@ pub(crate) async fn join(engine: Engine<'_>, text: String, player: String) -> Re
         .map(drop)
 }
 
+/// What a text holds, and whom joining by it would dial; for the form, before the player says "join".
+#[tauri::command]
+pub(crate) fn find_invite(text: String) -> Found {
+    Found::within(&text)
+}
+
 /// Leaves the party; answers when everything is taken down.
 #[tauri::command]
 pub(crate) async fn leave(engine: Engine<'_>) -> Result<(), Fault> {
@@ -65,7 +74,18 @@ pub(crate) fn copy(app: AppHandle, engine: Engine<'_>) -> Result<(), Fault> {
         .party
         .and_then(|party| party.invite.or(party.id))
         .ok_or_else(|| Fault::new(FaultCode::NotInParty))?;
-    app.clipboard()
-        .write_text(text)
-        .map_err(|error| Fault::new(FaultCode::Internal).with("reason", error))
+    clipboard::put(&app, text)
+}
+
+/// Puts a member's address on the clipboard. Nothing else can be put there by the page.
+#[tauri::command]
+pub(crate) fn copy_address(app: AppHandle, engine: Engine<'_>, address: String) -> Result<(), Fault> {
+    let EngineView::Here { status } = engine.view() else {
+        return Err(FaultCode::EngineNotRunning.into());
+    };
+    let party = status.party.ok_or_else(|| Fault::new(FaultCode::NotInParty))?;
+    if !party.members.iter().any(|member| member.address == address) {
+        return Err(FaultCode::MemberAway.into());
+    }
+    clipboard::put(&app, address)
 }

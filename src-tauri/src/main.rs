@@ -1,16 +1,24 @@
 //! LANrage's desktop app: a window that shows what the engine says and passes on what the player wants.
 //!
-//! It runs with the user's rights and does no networking. [`controller`] talks to the engine and knows nothing of
-//! windows; [`shell`] makes the window and knows nothing of the engine; [`commands`] is the thin layer between.
+//! It runs with the user's rights and does no networking. [`controller`] talks to the engine, [`tray_model`] decides
+//! what the tray says and [`found`] what a pasted text holds: none of them knows of windows. [`shell`], [`tray`] and
+//! [`commands`] are the thin layer between them and the system.
 
 // Without this a console opens beside the window.
 #![cfg_attr(not(debug_assertions), windows_subsystem = "windows")]
 
+mod clipboard;
 mod commands;
 mod controller;
+mod desktop;
 mod dial;
+mod found;
+mod page;
 mod shell;
+mod tray;
+mod tray_model;
 mod view;
+mod words;
 
 use clap::Parser;
 use std::path::PathBuf;

@@ -1,16 +1,20 @@
-//! The window and what belongs to it: one instance, one window, events to the page.
+//! The window and what belongs to it: one instance, one window, events to the page, and what closing it means.
 
 use crate::commands;
 use crate::controller::Controller;
+use crate::desktop::Desktop;
 use crate::dial::SocketDial;
+use crate::page::Page;
+use crate::tray;
+use crate::view::Wish;
 use anyhow::Context;
 use tauri::webview::PageLoadEvent;
-use tauri::{App, AppHandle, Emitter, Manager, Url, WebviewUrl, WebviewWindowBuilder};
+use tauri::{App, AppHandle, Emitter, Manager, Url, WebviewUrl, WebviewWindowBuilder, Window, WindowEvent};
 
 /// The only window.
 const WINDOW: &str = "main";
 
-/// Shows the window and stays until it is closed.
+/// Shows the window and stays until the player quits; without a tray closing the window is quitting.
 pub(crate) fn run(dial: SocketDial) -> anyhow::Result<()> {
     tauri::Builder::default()
         .plugin(tauri_plugin_single_instance::init(|app, _args, _cwd| show(app)))
@@ -22,11 +26,23 @@ pub(crate) fn run(dial: SocketDial) -> anyhow::Result<()> {
             commands::leave,
             commands::cancel,
             commands::copy,
+            commands::copy_address,
+            commands::find_invite,
         ])
         .setup(move |app| {
+            app.manage(Desktop::new());
+            app.manage(Page::default());
             follow_engine(app, dial);
             open_window(app)?;
+            tray::open(app.handle());
             Ok(())
+        })
+        .on_window_event(|window, event| {
+            if let WindowEvent::CloseRequested { api, .. } = event
+                && hide(window)
+            {
+                api.prevent_close();
+            }
         })
         .run(tauri::generate_context!())
         .context("the window could not be opened")
@@ -68,8 +84,27 @@ fn open_window(app: &App) -> tauri::Result<()> {
     Ok(())
 }
 
-/// Brings the window to the front: what a second start of the app does.
-fn show(app: &AppHandle) {
+/// Hides the window, if there is a way to get it back. Says whether it did.
+fn hide(window: &Window) -> bool {
+    window.state::<Desktop>().shows_icon()
+        && window
+            .hide()
+            .inspect_err(|error| tracing::warn!(%error, "the window could not be hidden"))
+            .is_ok()
+}
+
+/// Brings the window to the front and tells the page what the player wants there.
+pub(crate) fn wish(app: &AppHandle, wish: Wish) {
+    show(app);
+    if let Some(wish) = app.state::<Page>().tell_now(wish)
+        && let Err(error) = app.emit_to(WINDOW, "wish", wish)
+    {
+        tracing::warn!(%error, "the page could not be told");
+    }
+}
+
+/// Brings the window to the front: what a second start of the app does, and the tray.
+pub(crate) fn show(app: &AppHandle) {
     if let Some(window) = app.get_webview_window(WINDOW) {
         let shown = window
             .unminimize()

@@ -1,5 +1,6 @@
 //! What the shell tells the page. `ui/src/bindings/shell.ts` is generated from these types.
 
+use crate::found::Found;
 use lanrage_proto::Fault;
 use lanrage_proto::ipc::Status;
 use serde::Serialize;
@@ -31,6 +32,26 @@ pub(crate) struct Welcome {
     pub(crate) view: EngineView,
     /// A player's name from the system, for the first visit; may be empty.
     pub(crate) suggested_name: String,
+    /// What the player chose before the page was there to hear it.
+    pub(crate) wish: Option<Wish>,
+}
+
+/// What the player chose in the tray and the page has to go on with: the payload of the event `wish`.
+#[derive(Debug, Clone, PartialEq, Serialize, TS)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub(crate) enum Wish {
+    /// Join by what is on the clipboard, once they have seen it.
+    Join {
+        /// What is on it.
+        found: Found,
+    },
+    /// Leave, which would end the party for others.
+    AskToLeave,
+    /// Something that failed.
+    Refused {
+        /// Why.
+        fault: Fault,
+    },
 }
 
 /// The signed-in user's name with a capital, or nothing where it is not a person's.
@@ -66,11 +87,13 @@ mod tests {
     fn the_typescript_types_are_current() {
         let config = Config::default();
         let generated = format!(
-            "// Generated from src-tauri/src/view.rs; a test there keeps it current.\n\n\
+            "// Generated from src-tauri/src/view.rs and found.rs; a test there keeps it current.\n\n\
              import type {{ Fault, Status }} from \"./ipc\";\n\n\
-             export {}\n\nexport {}\n",
+             export {}\n\nexport {}\n\nexport {}\n\nexport {}\n",
             EngineView::decl(&config),
-            Welcome::decl(&config)
+            Welcome::decl(&config),
+            Found::decl(&config),
+            Wish::decl(&config)
         );
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui/src/bindings/shell.ts");
         if std::env::var_os("LANRAGE_BLESS").is_some() {

@@ -5,7 +5,7 @@ import { expect, test } from "vitest";
 import App from "./App.svelte";
 import { connect } from "./lib/bridge";
 import { Session } from "./lib/session.svelte";
-import type { EngineView } from "./lib/types";
+import type { EngineView, Found } from "./lib/types";
 import { here, ID, me, member, party, refusing, shell } from "./test/engine";
 
 function show(view: EngineView): Session {
@@ -19,7 +19,7 @@ const field = (label: string) => screen.getByLabelText<HTMLInputElement>(label);
 const button = (name: string | RegExp) => screen.getByRole<HTMLButtonElement>("button", { name });
 
 test("the page asks once and then follows the engine's events", async () => {
-  shell({ status: () => ({ view: here(), suggestedName: "Anna" }) });
+  shell({ status: () => ({ view: here(), suggestedName: "Anna", wish: null }) });
   const session = new Session();
   render(App, { session });
   expect(screen.getByText(/Looking for the LANrage engine/)).toBeTruthy();
@@ -202,6 +202,95 @@ test("copy puts the invite on the clipboard and says so, or says that it could n
   expect((await screen.findByRole("alert")).textContent).toContain("The clipboard can't be reached.");
 });
 
+test("a member's address is copied by a click on it", async () => {
+  const given = shell();
+  show(here({ party: party([me(), member("Tom", { address: "10.66.0.2" })]) }));
+  await fireEvent.click(button("Copy Tom's address 10.66.0.2"));
+  expect(given).toEqual([{ command: "copy_address", args: { address: "10.66.0.2" } }]);
+  const row = screen.getAllByRole("listitem")[1];
+  await waitFor(() => expect(row?.textContent).toContain("copied"));
+  expect(screen.getAllByText("copied").length).toBe(1);
+});
+
+const INVITE: Found = { kind: "invite", text: `lanrage://join/${ID}`, server: null, via: ["192.168.1.5:51820"] };
+
+test("a pasted invite says whom it dials before anything is joined", async () => {
+  const given = shell({ find_invite: () => INVITE });
+  const session = show(here());
+  session.player = "Tom";
+  await fireEvent.input(field("Party ID or invite"), { target: { value: `hi! lanrage://join/${ID}` } });
+  expect(await screen.findByText("Joining connects to 192.168.1.5:51820.")).toBeTruthy();
+  expect(given).toEqual([]);
+  await fireEvent.input(field("Party ID or invite"), { target: { value: "" } });
+  expect(screen.queryByText(/Joining connects/)).toBeNull();
+});
+
+test("a mistyped ID is told while it can be mended", async () => {
+  const fault = { code: "party_id_invalid" as const, details: { reason: "a symbol is wrong" } };
+  shell({ find_invite: () => ({ kind: "damaged", fault }) });
+  show(here());
+  await fireEvent.input(field("Party ID or invite"), { target: { value: ID } });
+  expect(await screen.findByText("That is not a party ID: a symbol is wrong.")).toBeTruthy();
+  expect(field("Party ID or invite").getAttribute("aria-invalid")).toBe("true");
+});
+
+test("join from the clipboard fills the form, says whom it dials and waits for the player", async () => {
+  const given = shell({ status: () => ({ view: here(), suggestedName: "Tom", wish: null }) });
+  const session = new Session();
+  render(App, { session });
+  await connect(session);
+  await emit("wish", { kind: "join", found: INVITE });
+  await waitFor(() => expect(field("Party ID or invite").value).toBe(`lanrage://join/${ID}`));
+  expect(screen.getByText("Joining connects to 192.168.1.5:51820.")).toBeTruthy();
+  await waitFor(() => expect(document.activeElement).toBe(button("Join")));
+  const joins = () => given.filter(({ command }) => command === "join");
+  expect(joins()).toEqual([]);
+  await fireEvent.click(button("Join"));
+  expect(joins()).toEqual([{ command: "join", args: { text: `lanrage://join/${ID}`, player: "Tom" } }]);
+});
+
+test("what was chosen in the tray before the page was there is not lost", async () => {
+  const view = here({ party: party([me({ host: true }), member("Tom")]) });
+  shell({ status: () => ({ view, suggestedName: "Anna", wish: { kind: "ask_to_leave" } }) });
+  const session = new Session();
+  render(App, { session });
+  await connect(session);
+  expect((await screen.findByRole("alertdialog")).textContent).toContain("the party ends for everyone");
+});
+
+test("a clipboard without an invite is said, and nothing of it is shown", async () => {
+  const session = show(here());
+  session.wish({ kind: "join", found: { kind: "nothing" } });
+  expect((await screen.findByRole("alert")).textContent).toContain("There is no invite on the clipboard.");
+  expect(field("Party ID or invite").value).toBe("");
+});
+
+test("a leave from the tray asks a host who is not alone", async () => {
+  const given = shell();
+  const session = show(here({ party: party([me({ host: true }), member("Tom")]) }));
+  session.wish({ kind: "ask_to_leave" });
+  await waitFor(() => expect(document.activeElement).toBe(button("Stay")));
+  expect(given).toEqual([]);
+  session.see(here());
+  session.see(here({ party: party([me({ host: true }), member("Tom")]) }));
+  await tick();
+  expect(screen.queryByRole("alertdialog")).toBeNull();
+});
+
+test("a failure in the tray is told in the window", async () => {
+  const session = show(here());
+  session.wish({ kind: "refused", fault: { code: "engine_not_running" } });
+  expect((await screen.findByRole("alert")).textContent).toContain("The LANrage engine is not running.");
+});
+
+test("Enter in the name goes on with what the player has begun", async () => {
+  shell();
+  show(here());
+  expect(field("Your name").form).toBe(document.getElementById("create"));
+  await fireEvent.input(field("Party ID or invite"), { target: { value: ID } });
+  expect(field("Your name").form).toBe(document.getElementById("join"));
+});
+
 test("a member leaves with one click", async () => {
   const given = shell({ leave: () => new Promise(() => {}) });
   show(here({ party: party([me(), member("Tom", { host: true })]) }));
@@ -234,5 +323,6 @@ test("a host who is alone just leaves", async () => {
 test("another user's party is shown without what would let one in", () => {
   show(here({ party: party([me()], { id: null, invite: null }) }));
   expect(screen.getByText(/belongs to another user/)).toBeTruthy();
-  expect(screen.queryByRole("button", { name: /Copy/ })).toBeNull();
+  expect(screen.queryByRole("button", { name: /invite/ })).toBeNull();
+  expect(screen.queryByRole("button", { name: "Leave" })).toBeNull();
 });

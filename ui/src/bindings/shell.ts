@@ -1,4 +1,4 @@
-// Generated from src-tauri/src/view.rs; a test there keeps it current.
+// Generated from src-tauri/src/view.rs and found.rs; a test there keeps it current.
 
 import type { Fault, Status } from "./ipc";
 
@@ -20,4 +20,36 @@ view: EngineView,
 /**
  * A player's name from the system, for the first visit; may be empty.
  */
-suggestedName: string, };
+suggestedName: string, 
+/**
+ * What the player chose before the page was there to hear it.
+ */
+wish: Wish | null, };
+
+export type Found = { "kind": "nothing" } | { "kind": "damaged", 
+/**
+ * In which way.
+ */
+fault: Fault, } | { "kind": "invite", 
+/**
+ * The invite without the words around it.
+ */
+text: string, 
+/**
+ * The server that would be dialled.
+ */
+server: string | null, 
+/**
+ * The computers that would be dialled.
+ */
+via: Array<string>, };
+
+export type Wish = { "kind": "join", 
+/**
+ * What is on it.
+ */
+found: Found, } | { "kind": "ask_to_leave" } | { "kind": "refused", 
+/**
+ * Why.
+ */
+fault: Fault, };

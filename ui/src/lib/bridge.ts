@@ -3,11 +3,12 @@
 import { invoke } from "@tauri-apps/api/core";
 import { listen } from "@tauri-apps/api/event";
 import type { Session } from "./session.svelte";
-import type { EngineView, Fault, Welcome } from "./types";
+import type { EngineView, Fault, Found, Welcome, Wish } from "./types";
 
 /** Listens first and asks then, so that no change between the two is missed. */
 export async function connect(session: Session): Promise<void> {
   await listen<EngineView>("engine", (event) => session.see(event.payload));
+  await listen<Wish>("wish", (event) => session.wish(event.payload));
   session.greet(await invoke<Welcome>("status"));
 }
 
@@ -34,4 +35,11 @@ export const commands = {
   cancel: () => ask("cancel"),
   /** Puts the invite on the clipboard. */
   copy: () => ask("copy"),
+  /** Puts a member's address on the clipboard. */
+  copyAddress: (address: string) => ask("copy_address", { address }),
 };
+
+/** What a text holds, and whom joining by it would dial. */
+export function findInvite(text: string): Promise<Found> {
+  return invoke<Found>("find_invite", { text });
+}

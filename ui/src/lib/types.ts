@@ -9,4 +9,4 @@ export type {
   PeerState,
   Status,
 } from "../bindings/ipc";
-export type { EngineView, Welcome } from "../bindings/shell";
+export type { EngineView, Found, Welcome, Wish } from "../bindings/shell";

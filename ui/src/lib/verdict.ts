@@ -13,6 +13,11 @@ export function present(party: Party): Member[] {
   return party.members.filter((member) => member.self || member.state !== "disconnected");
 }
 
+/** Whether the own leave ends the party for somebody else: a host's does. */
+export function endsForOthers(party: Party): boolean {
+  return present(party).length > 1 && party.members.some((member) => member.self && member.host);
+}
+
 export function verdict(party: Party): string {
   const members = present(party);
   const peers = members.filter((member) => !member.self);

@@ -55,11 +55,15 @@ export interface Given {
   args: unknown;
 }
 
-/** Answers commands as `answers` says (with nothing by default) and records them; undone after each test. */
+/**
+ * Answers commands as `answers` says (with nothing by default) and records them; undone after each test. A look at
+ * a text is no command and not recorded; it finds nothing by default.
+ */
 export function shell(answers: Record<string, () => unknown> = {}): Given[] {
   const given: Given[] = [];
   mockIPC(
     (command, args) => {
+      if (command === "find_invite") return answers[command]?.() ?? { kind: "nothing" };
       given.push({ command, args });
       return answers[command]?.();
     },
