@@ -32,6 +32,7 @@ pub(crate) struct Window {
     theme: Theme,
     driver: Child,
     program: PathBuf,
+    socket: PathBuf,
 }
 
 impl Window {
@@ -56,6 +57,7 @@ impl Window {
                 theme,
                 driver,
                 program,
+                socket: socket.to_owned(),
             }),
             Err(error) => {
                 end(&mut driver);
@@ -122,11 +124,20 @@ impl Window {
         Ok(())
     }
 
-    /// Replaces what the field with this label holds by `text`.
-    pub(crate) async fn fill(&self, label: &str, text: &str) -> Result<()> {
+    async fn field(&self, label: &str) -> Result<WebElement> {
         let path = format!("//input[@id=//label[normalize-space()='{label}']/@for]");
         let field = self.page.find(By::XPath(path)).await;
-        let field = field.with_context(|| format!("no field {label:?}"))?;
+        field.with_context(|| format!("no field {label:?}"))
+    }
+
+    /// What the field with this label holds.
+    pub(crate) async fn value(&self, label: &str) -> Result<String> {
+        Ok(self.field(label).await?.value().await?.unwrap_or_default())
+    }
+
+    /// Replaces what the field with this label holds by `text`.
+    pub(crate) async fn fill(&self, label: &str, text: &str) -> Result<()> {
+        let field = self.field(label).await?;
         field.clear().await?;
         field.send_keys(text).await?;
         Ok(())
@@ -150,21 +161,53 @@ impl Window {
     }
 
     /// Closes the window and waits until its process is gone: the next one must not take it for a running first.
-    pub(crate) async fn close(mut self) -> Result<()> {
+    pub(crate) async fn close(self) -> Result<()> {
         self.page.clone().quit().await?;
+        self.is_gone().await
+    }
+
+    /// Waits until the app has ended.
+    pub(crate) async fn is_gone(&self) -> Result<()> {
         let started = Instant::now();
-        while is_running(&self.program)? {
-            ensure!(started.elapsed() < START * PATIENCE, "the window does not end");
+        while !self.processes()?.is_empty() {
+            ensure!(started.elapsed() < START * PATIENCE, "the app does not end");
             tokio::time::sleep(EVERY).await;
         }
-        end(&mut self.driver);
         Ok(())
+    }
+
+    /// The app's processes: those of its program that were told this window's socket.
+    fn processes(&self) -> Result<Vec<i32>> {
+        let program = self.program.canonicalize()?;
+        let told = format!("LANRAGE_SOCKET={}", self.socket.display());
+        let ours = |process: &Path| {
+            fs::read_link(process.join("exe")).is_ok_and(|exe| exe == program)
+                && fs::read(process.join("environ")).is_ok_and(|values| {
+                    values
+                        .split(|byte| *byte == 0)
+                        .any(|value| value == told.as_bytes())
+                })
+        };
+        let processes = fs::read_dir("/proc")?
+            .flatten()
+            .filter(|process| ours(&process.path()));
+        Ok(processes
+            .filter_map(|process| process.file_name().to_str()?.parse().ok())
+            .collect())
     }
 }
 
 impl Drop for Window {
     fn drop(&mut self) {
+        // The page would ask the driver, which is gone then, to quit, and wait for the answer. After a close it has.
+        let _ = self.page.clone().leak();
         end(&mut self.driver);
+        // Only after a failure, or when a test ended the app on purpose: the next test wants to start the first one.
+        for process in self.processes().unwrap_or_default() {
+            if let Some(process) = rustix::process::Pid::from_raw(process) {
+                let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+            }
+        }
     }
 }
 
@@ -192,15 +235,6 @@ fn end(child: &mut Child) {
     // Fails only for a child that has ended, which is what is wanted.
     let _ = child.kill();
     let _ = child.wait();
-}
-
-/// Whether a process of this program is left.
-fn is_running(program: &Path) -> Result<bool> {
-    let program = program.canonicalize()?;
-    let processes = fs::read_dir("/proc")?.flatten();
-    Ok(processes
-        .filter_map(|process| fs::read_link(process.path().join("exe")).ok())
-        .any(|exe| exe == program))
 }
 
 /// `target/window-pictures`, beside this test's own profile directory.

@@ -4,6 +4,9 @@
 
 mod browser;
 mod clipboard;
+mod desktop;
 mod engine_states;
 mod gallery;
+mod panel;
 mod party;
+mod tray;

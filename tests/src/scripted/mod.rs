@@ -51,6 +51,12 @@ impl Scripted {
         self.engine.status.send_replace(status);
     }
 
+    /// What it shows now.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.engine.status.borrow().clone()
+    }
+
     /// Refuses every call from now on.
     pub fn refuse(&self, fault: Fault) {
         *self.engine.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
