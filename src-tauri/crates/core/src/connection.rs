@@ -83,7 +83,7 @@ impl Context<'_> {
                 }
                 let tier = match candidate.kind {
                     CandidateKind::Relayed => Tier::TwoRelays,
-                    CandidateKind::Host | CandidateKind::Guess => Tier::Relay,
+                    CandidateKind::Host | CandidateKind::Guess | CandidateKind::Reflexive => Tier::Relay,
                 };
                 ways.push((
                     Path {
@@ -100,7 +100,9 @@ impl Context<'_> {
     fn tier_of_candidate(&self, candidate: &Candidate) -> Tier {
         match candidate.kind {
             CandidateKind::Relayed => Tier::Relay,
-            CandidateKind::Host | CandidateKind::Guess => self.tier_of(candidate.at.ip()),
+            CandidateKind::Host | CandidateKind::Guess | CandidateKind::Reflexive => {
+                self.tier_of(candidate.at.ip())
+            }
         }
     }
 
@@ -130,7 +132,7 @@ impl Context<'_> {
 /// Whether a relay can be expected to reach a candidate: addresses of somebody's home are refused by any public one.
 fn relays_to(relay: RelayUp, candidate: &Candidate) -> bool {
     match candidate.kind {
-        CandidateKind::Relayed | CandidateKind::Guess => true,
+        CandidateKind::Relayed | CandidateKind::Guess | CandidateKind::Reflexive => true,
         CandidateKind::Host => !is_near(candidate.at.ip()) || is_near(relay.relayed.ip()),
     }
 }
@@ -345,6 +347,21 @@ impl Peer {
         self.agent
             .forget(|path| path.transport.is_primary() || cx.relays.is_up(path.transport));
         self.agent.told(now, cx.usable(&self.record.candidates));
+    }
+
+    /// Others see this computer at another address now. A peer that can't be reached yet is told at once, and tried at
+    /// the same time: both sides' datagrams have to cross for their NATs to let them in.
+    pub(crate) fn seen_elsewhere(&mut self, now: Instant) {
+        let direct = |kind| matches!(kind, PathKind::Lan | PathKind::Direct);
+        if !self.path_kind().is_some_and(direct) {
+            self.agent.restart(now);
+            self.called = false;
+        }
+    }
+
+    /// Where this peer is sent to.
+    pub(crate) fn reached_at(&self) -> impl Iterator<Item = IpAddr> {
+        self.agent.paths().map(|path| path.remote.ip())
     }
 
     /// Where this peer is sent to by each relay of ours.

@@ -27,6 +27,7 @@ pub(crate) enum Asked {
     Heartbeat,
     Discover,
     Snapshot,
+    Relays,
     Signal(MemberId),
 }
 
@@ -69,6 +70,7 @@ pub(crate) struct Link {
     next_id: u64,
     pending: BTreeMap<u64, (Asked, Instant)>,
     seen_as: Option<IpAddr>,
+    stun: Vec<String>,
 }
 
 impl Link {
@@ -82,6 +84,7 @@ impl Link {
             next_id: 1,
             pending: BTreeMap::new(),
             seen_as: None,
+            stun: Vec::new(),
         }
     }
 
@@ -96,6 +99,11 @@ impl Link {
     /// The address this computer's connection came from, as the control plane saw it.
     pub(crate) fn seen_as(&self) -> Option<IpAddr> {
         self.seen_as
+    }
+
+    /// The STUN servers it names, `host:port`.
+    pub(crate) fn stun(&self) -> &[String] {
+        &self.stun
     }
 
     /// Whether requests may be made.
@@ -182,6 +190,7 @@ impl Link {
                 ServerMessage::Welcome {
                     heartbeat_seconds,
                     seen_as,
+                    stun,
                     ..
                 },
             ) => {
@@ -191,6 +200,7 @@ impl Link {
                     every,
                 };
                 self.seen_as = seen_as;
+                self.stun = stun;
                 Some(News::Welcome)
             }
             (Asked::Hello, ServerMessage::VersionUnsupported { versions }) => {

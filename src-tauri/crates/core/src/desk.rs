@@ -2,7 +2,9 @@
 
 use crate::connection::Context;
 use crate::io::{Network, Output};
+use crate::nat::watch::{Place, Watch};
 use crate::party::Ident;
+use crate::path::Path;
 use crate::records::{Candidate, CandidateKind};
 use crate::relays::Relays;
 use lanrage_proto::server_url::is_reachable_unicast;
@@ -10,6 +12,7 @@ use lanrage_proto::{PartyRange, Seq, limits};
 use rand_chacha::ChaCha20Rng;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 pub(crate) struct Desk {
     /// The random number of this run.
@@ -19,6 +22,7 @@ pub(crate) struct Desk {
     pub(crate) rng: ChaCha20Rng,
     pub(crate) network: Network,
     pub(crate) relays: Relays,
+    pub(crate) nat: Watch,
     pub(crate) next_conn: u32,
     pub(crate) out: VecDeque<Output>,
 }
@@ -44,8 +48,37 @@ impl Desk {
         }
     }
 
-    /// Where this member might be reached: the computer's own addresses, and the one a control plane saw, with our
-    /// port as a guess.
+    /// Lets time pass for what is found out about the NAT, or takes in what a server says. `others` are addresses that
+    /// the primary sockets send to otherwise.
+    pub(crate) fn nat(
+        &mut self,
+        now: Instant,
+        range: Option<PartyRange>,
+        others: &BTreeSet<IpAddr>,
+        arrived: Option<(SocketAddr, &[u8])>,
+    ) {
+        let own = self.network.addresses.iter();
+        let own = own.map(|(address, _)| SocketAddr::new(*address, self.network.port));
+        let mut out = VecDeque::new();
+        let place = Place {
+            party: range,
+            own: own.collect(),
+            others,
+            rng: &mut self.rng,
+            out: &mut out,
+        };
+        match arrived {
+            Some((from, bytes)) => self.nat.datagram(now, from, bytes, place),
+            None => self.nat.wake(now, place),
+        }
+        let requests = out
+            .into_iter()
+            .map(|(to, bytes)| Output::Transmit(Path::primary(to), bytes));
+        self.out.extend(requests);
+    }
+
+    /// Where this member might be reached: the computer's own addresses, those that others see, on relays and through
+    /// its NAT, and the one a control plane saw, with our port as a guess.
     pub(crate) fn candidates(&self, range: PartyRange, seen_as: Option<IpAddr>) -> Vec<Candidate> {
         let own: BTreeSet<IpAddr> = self
             .network
@@ -53,9 +86,20 @@ impl Desk {
             .iter()
             .map(|(address, _)| *address)
             .collect();
+        let mapped: Vec<SocketAddr> = self.nat.report().mapped().collect();
+        // Where the port is known there is nothing to guess.
+        let known =
+            |address: &IpAddr| own.contains(address) || mapped.iter().any(|mapped| mapped.ip() == *address);
         let guess = seen_as
             .map(|address| address.to_canonical())
-            .filter(|address| !own.contains(address));
+            .filter(|address| !known(address));
+        let reflexive = mapped.iter().map(|at| Candidate {
+            kind: CandidateKind::Reflexive,
+            at: *at,
+        });
+        let reflexive = reflexive.filter(|candidate| {
+            !(own.contains(&candidate.at.ip()) && candidate.at.port() == self.network.port)
+        });
         let of = |kind| {
             move |address: IpAddr| Candidate {
                 kind,
@@ -66,8 +110,9 @@ impl Desk {
             kind: CandidateKind::Relayed,
             at: up.relayed,
         });
-        // Relayed first: where there are too many, the one that always works must not be cut off.
+        // Those that work from far away first: where there are too many, they must not be cut off.
         relayed
+            .chain(reflexive)
             .chain(own.iter().copied().map(of(CandidateKind::Host)))
             .chain(guess.map(of(CandidateKind::Guess)))
             .filter(|candidate| is_reachable_unicast(candidate.at.ip(), range))

@@ -56,6 +56,8 @@ pub enum Input {
     Datagram(Path, Vec<u8>),
     /// Something the data plane noticed.
     Report(Report),
+    /// The STUN servers to ask, in this order: what the names of [`Output::Resolve`] lead to, or others instead.
+    StunServers(Vec<SocketAddr>),
     /// Something happened to a relay that was wished for.
     Relay(TransportId, RelayEvent),
     /// The addresses of this computer, at start and after each change.
@@ -161,6 +163,9 @@ pub enum Output {
     Configure(Option<AdapterPlan>),
     /// Wish: the peer table, for the data plane.
     Table(Table),
+    /// Wish: addresses of STUN servers, to be handed in by [`Input::StunServers`]; none without a party. These are the
+    /// ones, `host:port`, that the control plane names; where it names none, the engine's own.
+    Resolve(Option<Vec<String>>),
     /// Wish: the relays to hold allocations on. Datagrams are sent and received by them as by any transport.
     Relays(Vec<RelayPlan>),
     /// Wish: what to remember across restarts. It must be on disk before later outputs are carried out.

@@ -7,6 +7,7 @@
 mod home;
 mod intents;
 mod peers;
+mod relays;
 mod view;
 mod wishes;
 
@@ -15,8 +16,6 @@ use crate::connection::Context;
 use crate::desk::Desk;
 use crate::io::{Config, Event, Hosting, Input, Output, Report};
 use crate::party::{Active, Adapter, Party, Phase, Reach};
-use crate::path::TransportId;
-use crate::relays::RelayEvent;
 use lanrage_proto::{Fault, FaultCode, Seq};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -57,6 +56,7 @@ impl Member {
                 rng,
                 network: Default::default(),
                 relays: Default::default(),
+                nat: Default::default(),
                 next_conn: 1,
                 out: VecDeque::new(),
             },
@@ -81,6 +81,7 @@ impl Member {
             Input::Datagram(path, bytes) => self.datagram(now, path, &bytes),
             Input::Report(report) => self.report(now, report),
             Input::Network(network) => self.network(now, network),
+            Input::StunServers(servers) => self.desk.nat.servers(servers),
             Input::Relay(id, event) => self.relay(now, id, &event),
         }
         self.wake(now);
@@ -89,6 +90,7 @@ impl Member {
     /// Lets time pass: everything due by now happens.
     pub fn wake(&mut self, now: Instant) {
         self.wake_party(now);
+        self.nat(now, None);
         self.conditions.wake(now);
         self.changed |= self.conditions.take_changed();
         self.grant_wishes();
@@ -104,7 +106,7 @@ impl Member {
             Party::Idle => None,
             Party::Creating(creating) => creating.seek.as_ref().and_then(|seek| seek.next_wake()),
             Party::Joining(joining) => joining.seek.next_wake(),
-            Party::Active(active) => active_next_wake(active, &self.conditions),
+            Party::Active(active) => active_next_wake(active, &self.conditions, self.desk.relays.next_wake()),
             Party::Leaving(leaving) => match &leaving.phase {
                 Phase::Saying { repeats, until, .. } => repeats.iter().chain([until]).min().copied(),
                 Phase::Closing { until } => Some(*until),
@@ -112,7 +114,8 @@ impl Member {
         };
         let party = party.map(|at| (at, self.party.name()));
         let conditions = self.conditions.next_wake().map(|at| (at, "conditions"));
-        party.into_iter().chain(conditions).min()
+        let nat = self.desk.nat.next_wake().map(|at| (at, "nat"));
+        party.into_iter().chain(conditions).chain(nat).min()
     }
 
     /// The next thing to do, in order; none when all is said.
@@ -196,24 +199,6 @@ impl Member {
         }
     }
 
-    fn relay(&mut self, now: Instant, id: TransportId, event: &RelayEvent) {
-        if let RelayEvent::Down { reason } = event {
-            tracing::info!(%reason, "a relay is away");
-        }
-        if !self.desk.relays.event(id, event) {
-            return;
-        }
-        let Party::Active(active) = &mut self.party else {
-            return;
-        };
-        let view = active.view();
-        let mut cx = self.desk.context(&active.ident, active.opened.range, view);
-        for peer in active.roster.peers_mut() {
-            peer.relays_changed(now, &mut cx);
-        }
-        self.publish(now);
-    }
-
     fn network(&mut self, now: Instant, network: crate::io::Network) {
         if self.desk.network == network {
             return;
@@ -255,9 +240,9 @@ fn addresses(network: &crate::io::Network) -> Vec<IpAddr> {
     network.addresses.iter().map(|(address, _)| *address).collect()
 }
 
-fn active_next_wake(active: &Active, conditions: &Conditions) -> Option<Instant> {
+fn active_next_wake(active: &Active, conditions: &Conditions, renewal: Option<Instant>) -> Option<Instant> {
     let home = match &active.reach {
-        Reach::Home(link) => link.next_wake(),
+        Reach::Home(link) => link.next_wake().into_iter().chain(renewal).min(),
         Reach::Seeking(seek) => {
             let shown = Some(seek.started() + AWAY_SHOWN).filter(|_| !conditions.has(FaultCode::ControlAway));
             seek.next_wake().into_iter().chain(shown).min()

@@ -8,6 +8,7 @@ use crate::roster::Roster;
 use crate::seek::Seek;
 use lanrage_proto::control::{MemberEntry, Sealed};
 use lanrage_proto::ids::Version;
+use lanrage_proto::ipc::NatType;
 use lanrage_proto::party_id::FoundingNonce;
 use lanrage_proto::{Fault, PlayerName, Slot};
 use std::net::{IpAddr, Ipv4Addr};
@@ -89,7 +90,7 @@ pub(crate) struct Active {
     pub(crate) version: Version,
     pub(crate) roster: Roster,
     /// What the newest own record says, once published on the present connection.
-    pub(crate) published: Option<Vec<Candidate>>,
+    pub(crate) published: Option<(Vec<Candidate>, NatType)>,
     /// Pages of a snapshot that is being fetched.
     pub(crate) paging: Option<(Version, Vec<MemberEntry>)>,
     pub(crate) last_snapshot: Option<Instant>,

@@ -107,6 +107,8 @@ pub enum CandidateKind {
     Guess,
     /// An address that a relay listens on for the member (RFC 8656).
     Relayed,
+    /// What STUN servers saw the member's datagrams come from (server-reflexive, RFC 8445 §5.1.1.2).
+    Reflexive,
 }
 
 /// A member's last word.

@@ -4,14 +4,20 @@
 //! address. That address is published as a candidate, so peers can also reach this member through it.
 
 use crate::path::TransportId;
-use lanrage_proto::TurnUri;
+use lanrage_proto::control::RelayOffer;
+use lanrage_proto::server_url::is_reachable_unicast;
+use lanrage_proto::{PartyRange, TurnUri};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// Relays held at once: one to use, one to change to. More would only cost servers allocations.
 const HELD: usize = 2;
+/// Fresh credentials are asked for after this share of the old ones' life.
+const RENEW_AT: f64 = 0.75;
+/// Never more often than this.
+const SOONEST_RENEWAL: Duration = Duration::from_secs(60);
 /// Transports below are the primary sockets.
 const FIRST: u16 = 16;
 
@@ -96,6 +102,8 @@ struct Relay {
 pub(crate) struct Relays {
     relays: BTreeMap<TransportId, Relay>,
     next: u16,
+    /// When the home should be asked for fresh credentials.
+    renew: Option<Instant>,
 }
 
 impl Default for Relays {
@@ -103,11 +111,57 @@ impl Default for Relays {
         Self {
             relays: BTreeMap::new(),
             next: FIRST,
+            renew: None,
         }
     }
 }
 
 impl Relays {
+    /// What can be used from now on: the player's own relays first, then those that the home offers. An offer that
+    /// can't be read, or that names this computer or the party itself, is passed over.
+    pub(crate) fn offered(
+        &mut self,
+        now: Instant,
+        own: &[RelayServer],
+        offers: &[RelayOffer],
+        range: PartyRange,
+    ) {
+        let ways = offers.iter().filter_map(|offer| {
+            let uri = TurnUri::parse(&offer.uri).ok()?;
+            let may_dial = uri
+                .address()
+                .is_none_or(|address| is_reachable_unicast(address, range));
+            may_dial.then(|| {
+                (
+                    uri,
+                    offer.username.clone(),
+                    Zeroizing::new(offer.password.clone()),
+                )
+            })
+        });
+        let servers: Vec<RelayServer> = own.iter().cloned().chain(RelayServer::grouped(ways)).collect();
+        self.offer(&servers);
+        let shortest = offers.iter().map(|offer| offer.ttl_seconds).min();
+        self.renew = shortest.map(|ttl| {
+            now + Duration::from_secs(u64::from(ttl))
+                .mul_f64(RENEW_AT)
+                .max(SOONEST_RENEWAL)
+        });
+    }
+
+    /// Whether fresh credentials should be asked for now; once asked, it is due again only after an answer, or later.
+    pub(crate) fn renewal_due(&mut self, now: Instant) -> bool {
+        let due = self.renew.is_some_and(|at| now >= at);
+        if due {
+            self.renew = Some(now + SOONEST_RENEWAL);
+        }
+        due
+    }
+
+    pub(crate) fn next_wake(&self) -> Option<Instant> {
+        self.renew
+    }
+
     /// The servers that can be used from now on, best first. A relay that is up stays, even on older credentials:
     /// only the relay's clock ends them.
     pub(crate) fn offer(&mut self, servers: &[RelayServer]) {
@@ -135,6 +189,12 @@ impl Relays {
                 }
             }
         }
+    }
+
+    /// No party, no relays. Numbers of transports are not used again.
+    pub(crate) fn clear(&mut self) {
+        self.relays.clear();
+        self.renew = None;
     }
 
     /// Takes in what happened; says whether the relayed addresses changed.

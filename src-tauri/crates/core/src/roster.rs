@@ -147,12 +147,7 @@ impl Roster {
             return Err(refuse(self, FaultCode::LeaseClash));
         }
         let left = self.pins.get(&member).and_then(|pin| pin.left.as_ref());
-        if left.is_some_and(|left| {
-            entry
-                .record
-                .as_ref()
-                .is_none_or(|record| record.seq <= left.seq)
-        }) {
+        if left.is_some_and(|left| entry.record.as_ref().is_none_or(|record| record.seq <= left.seq)) {
             // It said itself that it left; until it says otherwise there is no member to show.
             return Ok(());
         }

@@ -4,7 +4,7 @@
 use crate::control::{Asked, Link, News, Speaker, refusal};
 use crate::io::{ConnId, ControlEvent, Output};
 use crate::records::{self, Founding};
-use lanrage_proto::control::{Request, Sealed, ServerMessage};
+use lanrage_proto::control::{RelayOffer, Request, Sealed, ServerMessage};
 use lanrage_proto::ids::Version;
 use lanrage_proto::{Fault, FaultCode, ServerUrl, Slot};
 use rand_core::RngCore;
@@ -75,6 +75,7 @@ pub(crate) struct NewHome {
     pub(crate) founding: Sealed,
     pub(crate) opened: Founding,
     pub(crate) version: Version,
+    pub(crate) relays: Vec<RelayOffer>,
 }
 
 enum Stage {
@@ -206,7 +207,7 @@ impl Seek {
                     version,
                     founding,
                     slot,
-                    ..
+                    relays,
                 },
             ) => {
                 let opened = records::open_founding(speaker.party, &founding).ok();
@@ -220,6 +221,7 @@ impl Seek {
                             founding,
                             opened,
                             version,
+                            relays,
                         })))
                     }
                     _ => self.refused(now, conn, FaultCode::FoundingRefused.into(), out),

@@ -7,7 +7,7 @@ use crate::party::{Active, Adapter, Creating, Entry, Joining, Party, Phase, Reac
 use crate::records::{self, Record, Signal, Word};
 use crate::roster::Roster;
 use crate::seek::{Found, Goal, NewHome, Patience, Seek};
-use lanrage_proto::control::{MemberEntry, Request, Sealed, ServerMessage};
+use lanrage_proto::control::{MemberEntry, RelayOffer, Request, Sealed, ServerMessage};
 use lanrage_proto::ids::{Epoch, Version};
 use lanrage_proto::server_url::is_reachable_unicast;
 use lanrage_proto::{Fault, FaultCode, Invite, MemberId, ServerUrl, limits};
@@ -226,7 +226,7 @@ impl Member {
             listed: None,
             seen_as: None,
         }));
-        self.at_home(now);
+        self.at_home(now, &home.relays);
     }
 
     fn joined_home(&mut self, now: Instant, joining: Joining, home: NewHome) {
@@ -257,7 +257,7 @@ impl Member {
             listed: None,
             seen_as: None,
         }));
-        self.at_home(now);
+        self.at_home(now, &home.relays);
     }
 
     fn rejoined(&mut self, now: Instant, home: NewHome) {
@@ -285,17 +285,20 @@ impl Member {
         active.reach = Reach::Home(Box::new(home.link));
         let to = active.name();
         self.told_party(from, to, "the home is there".to_owned());
-        self.at_home(now);
+        self.at_home(now, &home.relays);
     }
 
     /// A lease on a living connection: publish the own record, learn the others'.
-    fn at_home(&mut self, now: Instant) {
+    fn at_home(&mut self, now: Instant, relays: &[RelayOffer]) {
         for code in [FaultCode::ControlAway, FaultCode::PartyForgotten] {
             self.conditions.clear(code);
         }
-        self.desk.relays.offer(&self.config.relays);
+        self.offered(now, relays);
         if let Party::Active(active) = &mut self.party {
             active.seen_as = active.link().and_then(|link| link.seen_as());
+            if let Some(link) = active.link() {
+                self.desk.nat.named(link.stun());
+            }
             active.published = None;
             active.paging = None;
             active.last_snapshot = None;
@@ -312,7 +315,11 @@ impl Member {
             return;
         };
         let candidates = self.desk.candidates(active.opened.range, active.seen_as);
-        if active.published.as_ref() == Some(&candidates) || !matches!(active.reach, Reach::Home(_)) {
+        let nat = self.desk.nat.report().leading().kind;
+        let published = active.published.as_ref();
+        if published.is_some_and(|(said, was)| (said, *was) == (&candidates, nat))
+            || !matches!(active.reach, Reach::Home(_))
+        {
             return;
         }
         let record = Record {
@@ -322,14 +329,14 @@ impl Member {
             slot: active.slot,
             session: self.desk.session,
             candidates: candidates.clone(),
-            nat: Default::default(),
+            nat,
         };
         let seq = self.desk.next_seq();
         let (keys, me) = (&active.ident.keys, &active.ident.me);
         match records::seal_record(keys, me, Epoch::default(), seq, &record, &mut self.desk.rng) {
             Ok(sealed) => {
                 active.roster.set_own(&sealed);
-                active.published = Some(candidates);
+                active.published = Some((candidates, nat));
                 if let Some(link) = active.link() {
                     link.ask(
                         now,
@@ -382,6 +389,7 @@ impl Member {
                 self.seek_again(now, &cause);
             }
             Some(News::Answer(Asked::Snapshot, message)) => self.snapshot(now, message),
+            Some(News::Answer(Asked::Relays, ServerMessage::Relays { relays })) => self.offered(now, &relays),
             Some(News::Answer(Asked::Update, ServerMessage::Fault { code })) => {
                 let fault = Fault::new(code);
                 self.desk.out.push_back(Output::Event(Event::Refused(fault)));

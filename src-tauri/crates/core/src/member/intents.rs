@@ -302,7 +302,7 @@ impl Member {
             Reach::Starting | Reach::Superseded => {}
         }
         active.roster.retire(&mut self.desk.seq);
-        self.desk.relays.offer(&[]);
+        self.desk.relays.clear();
         let phase = Phase::Closing { until: now + CLOSING };
         self.party = Party::Leaving(Box::new(Leaving {
             phase,

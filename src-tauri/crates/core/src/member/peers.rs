@@ -5,11 +5,13 @@ use crate::control::Asked;
 use crate::io::{Event, Output};
 use crate::party::{Active, Party, Reach};
 use crate::path::Path;
-use crate::probe;
+use crate::probe::{self, Kind};
 use crate::records::{self, Signal};
 use lanrage_proto::control::Request;
 use lanrage_proto::ids::Epoch;
 use lanrage_proto::{Fault, FaultCode, MemberId};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 /// A difference of views that lasts so long is first checked against a fresh list.
@@ -17,6 +19,9 @@ const VIEW_CHECKED: Duration = Duration::from_secs(6);
 
 impl Member {
     pub(super) fn datagram(&mut self, now: Instant, path: Path, bytes: &[u8]) {
+        if path.transport.is_primary() && probe::demux(bytes) == Kind::Stun {
+            return self.nat(now, Some((path.remote, bytes)));
+        }
         let Party::Active(active) = &mut self.party else {
             return;
         };
@@ -33,6 +38,35 @@ impl Member {
         if let Some(word) = peer.datagram(now, path, bytes, &mut cx) {
             self.word(now, member, word);
         }
+    }
+
+    /// Lets time pass for what is found out about the NAT, or takes in what a STUN server says. What is new is shown
+    /// and published.
+    pub(super) fn nat(&mut self, now: Instant, arrived: Option<(SocketAddr, &[u8])>) {
+        let (range, others) = match &self.party {
+            Party::Active(active) => {
+                let peers = active.roster.peers().filter(|_| self.desk.nat.is_discovering());
+                let others = peers.flat_map(|peer| peer.reached_at()).collect();
+                (Some(active.opened.range), others)
+            }
+            Party::Idle | Party::Creating(_) | Party::Joining(_) | Party::Leaving(_) => {
+                (None, BTreeSet::new())
+            }
+        };
+        let mapped: Vec<SocketAddr> = self.desk.nat.report().mapped().collect();
+        self.desk.nat(now, range, &others, arrived);
+        if !self.desk.nat.take_changed() {
+            return;
+        }
+        self.changed = true;
+        if let Party::Active(active) = &mut self.party
+            && !self.desk.nat.report().mapped().eq(mapped)
+        {
+            for peer in active.roster.peers_mut() {
+                peer.seen_elsewhere(now);
+            }
+        }
+        self.publish(now);
     }
 
     /// Lets time pass for the party.
@@ -59,6 +93,7 @@ impl Member {
                     Reach::Home(link) => {
                         let news = link.wake(now, &mut desk.out);
                         self.home_news(now, news);
+                        self.renew_relays(now);
                     }
                     Reach::Seeking(seek) => {
                         if now >= seek.started() + AWAY_SHOWN && !self.conditions.has(FaultCode::ControlAway)

@@ -3,10 +3,10 @@
 use super::Member;
 use crate::connection::Peer;
 use crate::io::Home;
+use crate::nat::NatReport;
 use crate::party::{Active, Ident, Party, Phase, Reach};
 use lanrage_proto::ipc::{
-    ControlMode, ControlState, ControlStatus, MemberStatus, NatStatus, NatType, PartyState, PartyStatus,
-    PeerState,
+    ControlMode, ControlState, ControlStatus, MemberStatus, NatStatus, PartyState, PartyStatus, PeerState,
 };
 use lanrage_proto::{Fault, Slot};
 use std::collections::BTreeMap;
@@ -19,6 +19,8 @@ pub struct MemberView {
     pub control: ControlStatus,
     /// The NAT.
     pub nat: NatStatus,
+    /// All that is known of it, with why.
+    pub nat_report: NatReport,
     /// The party.
     pub party: Option<PartyStatus>,
     /// Lasting troubles.
@@ -30,12 +32,18 @@ impl Member {
     pub fn status(&self, now: Instant) -> MemberView {
         MemberView {
             control: self.control_status(),
-            nat: NatStatus {
-                kind: NatType::Unknown,
-                mapped: None,
-            },
+            nat: self.nat_status(),
+            nat_report: self.desk.nat.report().clone(),
             party: self.party_status(now),
             conditions: self.conditions.list(),
+        }
+    }
+
+    fn nat_status(&self) -> NatStatus {
+        let leading = self.desk.nat.report().leading();
+        NatStatus {
+            kind: leading.kind,
+            mapped: leading.mapped.map(|mapped| mapped.to_string()),
         }
     }
 
@@ -143,7 +151,7 @@ impl Member {
             rtt_ms: None,
             jitter_ms: None,
             loss: None,
-            nat: NatType::Unknown,
+            nat: self.desk.nat.report().leading().kind,
         };
         members.insert(active.slot, own);
         PartyStatus {

@@ -18,6 +18,7 @@ pub(super) struct Sent {
     adapter: Option<AdapterPlan>,
     table: Table,
     relays: Vec<RelayPlan>,
+    stun: Option<Vec<String>>,
     saved: Option<(Tag, Home, u64)>,
 }
 
@@ -73,6 +74,11 @@ impl Member {
         if self.wishes.relays != relays {
             self.wishes.relays = relays.clone();
             out.push_back(Output::Relays(relays));
+        }
+        let stun = active.and_then(|_| self.desk.nat.names());
+        if self.wishes.stun.as_deref() != stun {
+            self.wishes.stun = stun.map(<[String]>::to_vec);
+            out.push_back(Output::Resolve(self.wishes.stun.clone()));
         }
         let adapter = adapter(&self.party);
         if self.wishes.adapter != adapter {

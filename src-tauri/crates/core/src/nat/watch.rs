@@ -21,13 +21,13 @@ const FIRST_RETRY: Duration = Duration::from_secs(30);
 const SLOWEST_RETRY: Duration = REMEMBERED;
 /// Servers of one family at most.
 const SERVERS: usize = 8;
+/// A DNS name has 253 characters at most (RFC 1035 §2.3.4), a port five.
+const LONGEST_NAME: usize = 260;
 
 /// Where the member is, as far as it matters here.
 pub(crate) struct Place<'a> {
-    /// In a party, with sockets open.
-    pub(crate) in_party: bool,
-    /// The party's addresses.
-    pub(crate) range: PartyRange,
+    /// The addresses of the party it is in, with sockets open; none without one.
+    pub(crate) party: Option<PartyRange>,
     /// This computer's addresses with the port of its primary sockets.
     pub(crate) own: Vec<SocketAddr>,
     /// What peers are reached at.
@@ -56,6 +56,9 @@ enum Stage {
     },
 }
 
+/// Servers, and own addresses.
+type Basis = (Vec<SocketAddr>, Vec<SocketAddr>);
+
 impl Stage {
     fn discover(now: Instant, servers: &[SocketAddr], own: &[SocketAddr], earlier: &NatReport) -> Self {
         Stage::Discovering(Box::new(Discovery::new(now, servers, own, Some(earlier))))
@@ -64,9 +67,11 @@ impl Stage {
 
 /// What is known of the NAT, kept current.
 pub(crate) struct Watch {
+    /// As the control plane names them; none until one did.
+    names: Option<Vec<String>>,
     servers: Vec<SocketAddr>,
     /// The servers and own addresses that the stage rests on.
-    basis: Option<(Vec<SocketAddr>, Vec<SocketAddr>)>,
+    basis: Option<Basis>,
     contacted: Contacted,
     stage: Stage,
     report: NatReport,
@@ -77,6 +82,7 @@ pub(crate) struct Watch {
 impl Default for Watch {
     fn default() -> Self {
         Self {
+            names: None,
             servers: Vec::new(),
             basis: None,
             contacted: Contacted::default(),
@@ -89,6 +95,17 @@ impl Default for Watch {
 }
 
 impl Watch {
+    /// The control plane names these servers, or none.
+    pub(crate) fn named(&mut self, names: &[String]) {
+        let names = names.iter().filter(|name| name.len() <= LONGEST_NAME);
+        self.names = Some(names.take(SERVERS).cloned().collect());
+    }
+
+    /// The names to be resolved, once that is known.
+    pub(crate) fn names(&self) -> Option<&[String]> {
+        self.names.as_deref()
+    }
+
     /// The servers to ask, in this order.
     pub(crate) fn servers(&mut self, servers: impl IntoIterator<Item = SocketAddr>) {
         self.servers.clear();
@@ -119,63 +136,59 @@ impl Watch {
         matches!(self.stage, Stage::Discovering(_))
     }
 
-    /// A STUN message came from this address. Whether it answered one of the requests.
-    pub(crate) fn datagram(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        bytes: &[u8],
-        place: Place<'_>,
-    ) -> bool {
-        let mut cx = Surroundings {
-            rng: place.rng,
-            contacted: &mut self.contacted,
-            others: place.others,
-            range: place.range,
-            out: place.out,
-        };
-        match &mut self.stage {
-            Stage::Off => false,
-            Stage::Discovering(discovery) => discovery.datagram(now, from, bytes, &mut cx),
-            Stage::Keeping { keeps, .. } => {
+    /// A STUN message came from this address.
+    pub(crate) fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8], place: Place<'_>) {
+        match (&mut self.stage, place.party) {
+            (Stage::Off, _) | (_, None) => {}
+            (Stage::Discovering(discovery), Some(range)) => {
+                let mut cx = Surroundings {
+                    rng: place.rng,
+                    contacted: &mut self.contacted,
+                    others: place.others,
+                    range,
+                    out: place.out,
+                };
+                discovery.datagram(now, from, bytes, &mut cx);
+            }
+            (Stage::Keeping { keeps, .. }, Some(_)) => {
                 let id = stun::transaction_of(bytes);
-                let kept = keeps.iter_mut().find(|keep| {
-                    keep.server == from
-                        && keep.pending.as_ref().map(|pending| pending.id) == id
-                        && id.is_some()
-                });
-                let Some(keep) = kept else { return false };
-                if let Some(mapped) = stun::answer(bytes).and_then(|answer| answer.mapped) {
-                    keep.pending = None;
-                    keep.next = now + KEEP;
-                    if keep.mapped != mapped {
-                        // Another mapping, into which nobody was let yet.
-                        self.contacted.clear();
-                        self.basis = None;
-                    }
+                let awaited =
+                    |keep: &&mut Keep| id.is_some() && id == keep.pending.as_ref().map(|pending| pending.id);
+                let Some(keep) = keeps.iter_mut().filter(|keep| keep.server == from).find(awaited) else {
+                    return;
+                };
+                let Some(mapped) = stun::answer(bytes).and_then(|answer| answer.mapped) else {
+                    return;
+                };
+                keep.pending = None;
+                keep.next = now + KEEP;
+                if keep.mapped != mapped
+                    && let Some((servers, own)) = &self.basis
+                {
+                    // Another mapping, into which nobody was let yet.
+                    self.contacted.clear();
+                    self.stage = Stage::discover(now, servers, own, &self.report);
                 }
-                true
             }
         }
     }
 
     /// Lets time pass, and begins anew where what it rests on changed.
     pub(crate) fn wake(&mut self, now: Instant, place: Place<'_>) {
-        let wanted = place.in_party.then(|| {
-            let servers = self.servers.iter().copied();
-            let servers = servers.filter(|at| is_reachable_unicast(at.ip(), place.range));
-            let own = place.own.iter().copied();
-            let own = own.filter(|at| at.port() != 0 && is_reachable_unicast(at.ip(), place.range));
-            (servers.collect::<Vec<_>>(), own.collect::<Vec<_>>())
+        let wanted = place.party.map(|range| {
+            let usable = |at: &SocketAddr| at.port() != 0 && is_reachable_unicast(at.ip(), range);
+            let of = |list: &[SocketAddr]| list.iter().copied().filter(usable).collect();
+            (of(&self.servers), of(&place.own))
         });
         if self.basis != wanted {
             self.begin(now, wanted);
         }
+        let Some(range) = place.party else { return };
         let mut cx = Surroundings {
             rng: place.rng,
             contacted: &mut self.contacted,
             others: place.others,
-            range: place.range,
+            range,
             out: place.out,
         };
         if let Stage::Keeping { keeps, retry } = &mut self.stage {
@@ -203,10 +216,8 @@ impl Watch {
         }
     }
 
-    fn begin(&mut self, now: Instant, wanted: Option<(Vec<SocketAddr>, Vec<SocketAddr>)>) {
-        let own = |basis: &Option<(Vec<SocketAddr>, Vec<SocketAddr>)>| {
-            basis.as_ref().map(|(_, own)| own.clone()).unwrap_or_default()
-        };
+    fn begin(&mut self, now: Instant, wanted: Option<Basis>) {
+        let own = |basis: &Option<Basis>| basis.as_ref().map(|(_, own)| own.clone()).unwrap_or_default();
         if own(&self.basis) != own(&wanted) {
             // From other addresses, nothing of before holds.
             self.contacted.clear();
@@ -216,7 +227,11 @@ impl Watch {
         self.stage = Stage::Off;
         self.basis = wanted;
         match &self.basis {
-            None => self.show(NatReport::unknown(Reason::Untried)),
+            None => {
+                self.show(NatReport::unknown(Reason::Untried));
+                self.names = None;
+                self.servers.clear();
+            }
             Some((servers, _)) if servers.is_empty() => self.show(NatReport::unknown(Reason::NoServers)),
             Some((servers, own)) => self.stage = Stage::discover(now, servers, own, &self.report),
         }
