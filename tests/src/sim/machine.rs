@@ -263,6 +263,7 @@ impl Sim {
             Output::Configure(wish) => self.configure(node, wish),
             // Machines know of no relay, so they wish for none.
             Output::Relays(_) => {}
+            Output::Resolve(_) => {}
             Output::Table(table) => {
                 if let Some(player) = self.machine_mut(node).player.as_mut() {
                     player.dataplane.apply(now, table);

@@ -16,6 +16,7 @@ use crate::ipc_server::Published;
 use crate::mdns::Discovery;
 use crate::relays::Relays;
 use crate::state::{Ports, StateDir};
+use crate::stun::{Resolver, StunSetting};
 use crate::{adapter, network};
 use lanrage_core::io::{AdapterPlan, Config, HostPlan, Input, Intent, IntentId};
 use lanrage_core::member::Member;
@@ -45,6 +46,7 @@ pub(crate) struct Parts {
     pub(crate) port: PortChoice,
     pub(crate) tun: Option<String>,
     pub(crate) player: PlayerName,
+    pub(crate) stun: Option<StunSetting>,
     pub(crate) data: DataThread,
     pub(crate) discovery: Discovery,
     pub(crate) happenings: Happenings,
@@ -63,6 +65,7 @@ pub(crate) struct Engine {
     discovery: Discovery,
     data: DataThread,
     relays: Relays,
+    stun: Resolver,
     /// Open while there is a party, or one is on its way.
     sockets: Option<Arc<Sockets>>,
     /// The adapter that should be.
@@ -114,6 +117,7 @@ impl Engine {
         let now = Instant::now();
         let range = parts.config.range;
         let member = Member::new(parts.config, now);
+        let stun = Resolver::new(parts.stun, parts.happenings.clone());
         let relays = Relays::new(&parts.tls, parts.happenings.clone());
         let clients = ControlClients::new(parts.tls, range, parts.happenings.clone());
         let first = status::compose(&member, now, &parts.player, None, &BTreeMap::new());
@@ -130,6 +134,7 @@ impl Engine {
             discovery: parts.discovery,
             data: parts.data,
             relays,
+            stun,
             sockets: None,
             plan: None,
             adapter: None,
@@ -240,6 +245,11 @@ impl Engine {
             Happening::Report(report) => self.member.handle(now, Input::Report(report)),
             Happening::Relay(id, event) => self.member.handle(now, Input::Relay(id, event)),
             Happening::AdapterGone => self.adapter_gone(now).await,
+            Happening::StunServers(turn, servers) => {
+                if self.stun.is_current(turn) {
+                    self.member.handle(now, Input::StunServers(servers));
+                }
+            }
             Happening::Network => {
                 self.look_at_network();
                 self.retry_adapter().await;
@@ -293,7 +303,10 @@ impl Engine {
         }
         let port = self.sockets.as_ref().map_or(0, |sockets| sockets.port);
         match network::look(adapter, range, port) {
-            Ok(network) => self.member.handle(Instant::now(), Input::Network(network)),
+            Ok(network) => {
+                self.stun.moved(&network);
+                self.member.handle(Instant::now(), Input::Network(network));
+            }
             Err(error) => tracing::warn!(%error, "this computer's addresses can't be listed"),
         }
         self.tell_soon();

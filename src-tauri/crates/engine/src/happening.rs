@@ -19,6 +19,8 @@ pub(crate) enum Happening {
     Control(ConnId, ControlEvent),
     /// A control plane of the party was found on the local network.
     Found(Vec<SocketAddr>),
+    /// Addresses of STUN servers were found, by the look-up of this number.
+    StunServers(u64, Vec<SocketAddr>),
     /// The embedded control plane runs, or can't.
     Hosting(Result<Hosting, Fault>),
     /// The data plane noticed something.

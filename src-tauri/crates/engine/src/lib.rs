@@ -23,4 +23,5 @@ mod relays;
 mod run;
 pub mod settings;
 pub mod state;
+pub mod stun;
 mod trust;

@@ -1,6 +1,7 @@
 //! The engine's settings: a TOML file, and the command line over it.
 
 use crate::logging;
+use crate::stun::StunSetting;
 use lanrage_core::relays::RelayServer;
 use lanrage_platform::process;
 use lanrage_proto::name::NameError;
@@ -50,6 +51,9 @@ pub struct Settings {
     pub log: Option<String>,
     /// Whether parties are looked for and announced on the local network; so unless switched off.
     pub mdns: Option<bool>,
+    /// STUN servers of your own, asked besides those of a control plane: `"host:port"` or a list; `"none"` leaves the
+    /// public ones unasked.
+    pub stun: Option<StunSetting>,
     /// Relays of your own: `turn:` and `turns:` addresses (RFC 7065), used before those of a control plane.
     #[serde(default)]
     pub turn: Vec<TurnUri>,
@@ -119,6 +123,7 @@ impl Settings {
             allow_uid: self.allow_uid,
             log: over.log.or(self.log),
             mdns: over.mdns.or(self.mdns),
+            stun: over.stun.or(self.stun),
             turn: if over.turn.is_empty() {
                 self.turn
             } else {

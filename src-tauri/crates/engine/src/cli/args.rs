@@ -1,9 +1,11 @@
 //! What can be typed.
 
+use crate::stun::StunSetting;
 use clap::{Args, Parser, Subcommand};
 use lanrage_proto::TurnUri;
 use std::num::NonZeroU16;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -126,6 +128,9 @@ pub struct Run {
     /// Neither look for parties on the local network nor announce one there
     #[arg(long)]
     pub no_mdns: bool,
+    /// STUN servers of your own, besides those of the control plane; none leaves the public ones unasked
+    #[arg(long, value_name = "HOST:PORT,…|none", value_parser = StunSetting::from_str, overrides_with = "stun")]
+    pub stun: Option<StunSetting>,
     /// A relay of your own, besides those of the control plane: turn:HOST:PORT, turn:HOST:PORT?transport=tcp or turns:HOST:PORT; may be repeated
     #[arg(long, value_name = "URI", value_parser = TurnUri::parse)]
     pub turn: Vec<TurnUri>,
