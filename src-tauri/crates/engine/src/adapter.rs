@@ -1,5 +1,6 @@
 //! The adapter: what the platform's errors are to a player, and which one the party has now.
 
+use crate::spare::fault_of;
 use lanrage_core::io::AdapterPlan;
 use lanrage_platform::adapter::{Adapter, AdapterConfig, AdapterError};
 use lanrage_platform::rights;
@@ -39,7 +40,8 @@ fn fault(error: &AdapterError) -> Fault {
         AdapterError::Busy { name } => Fault::new(FaultCode::AdapterBusy).with("name", name),
         AdapterError::Invalid { .. } => Fault::new(FaultCode::AdapterFailed).with("reason", error),
         AdapterError::Other { source, .. } => {
-            Fault::new(FaultCode::AdapterFailed).with("reason", format!("{error}: {source}"))
+            let failed = Fault::new(FaultCode::AdapterFailed).with("reason", format!("{error}: {source}"));
+            fault_of(source, failed)
         }
         AdapterError::Unsupported(_) => {
             Fault::new(FaultCode::SystemUnsupported).with("system", std::env::consts::OS)

@@ -4,6 +4,7 @@
 use crate::happening::{Happening, Happenings};
 use futures_util::{SinkExt, StreamExt};
 use lanrage_core::io::{ConnId, ControlEvent};
+use lanrage_platform::rights::is_out_of_files;
 use lanrage_proto::control::{self, ClientFrame, ServerFrame};
 use lanrage_proto::limits::CONTROL_FRAME;
 use lanrage_proto::{Fault, FaultCode, PartyRange, ServerUrl};
@@ -136,7 +137,7 @@ async fn serve(
         Ok(Ok(socket)) => socket,
         Ok(Err(error)) => {
             tracing::debug!(?conn, error = %describe(&error), "a control plane can't be reached");
-            return untrusted(&error);
+            return telling(&error);
         }
         Err(_) => {
             tracing::debug!(?conn, "a control plane did not answer in time");
@@ -260,11 +261,15 @@ fn may_dial(address: IpAddr, range: PartyRange) -> bool {
     }
 }
 
-/// The fault of a certificate that was not accepted; none for other failures.
-fn untrusted(error: &WsError) -> Option<Fault> {
+/// The fault of a failure that says more than "not reached": a certificate that was not accepted, no room for
+/// another connection.
+fn telling(error: &WsError) -> Option<Fault> {
     let WsError::Io(error) = error else {
         return None;
     };
+    if is_out_of_files(error) {
+        return Some(FaultCode::TooManyFiles.into());
+    }
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
         rustls::Error::InvalidCertificate(reason) => {
             Some(Fault::new(FaultCode::ControlUntrusted).with("reason", in_words(reason)))

@@ -15,9 +15,9 @@ use crate::happening::{Happening, Happenings};
 use crate::ipc_server::Published;
 use crate::mdns::Discovery;
 use crate::relays::Relays;
-use crate::state::{Ports, StateDir};
+use crate::state::{Intent as SavedIntent, Ports, StateDir};
 use crate::stun::{Resolver, StunSetting};
-use crate::{adapter, network};
+use crate::{adapter, network, spare};
 use lanrage_core::io::{AdapterPlan, Config, HostPlan, Input, Intent, IntentId};
 use lanrage_core::member::Member;
 use lanrage_platform::process::StopRequest;
@@ -80,6 +80,8 @@ pub(crate) struct Engine {
     last_intent: u64,
     /// Answers to `leave`, held back until everything is taken down.
     leavers: Vec<oneshot::Sender<Result<Reply, Fault>>>,
+    /// What could not be remembered.
+    unsaved: Option<Option<SavedIntent>>,
     /// Lasting troubles that the engine itself knows of.
     conditions: BTreeMap<FaultCode, Fault>,
     published: watch::Sender<Arc<Published>>,
@@ -107,7 +109,9 @@ pub(crate) fn check_port(choice: &PortChoice) -> Result<(), Fault> {
 fn bind(choice: &PortChoice) -> Result<Sockets, Fault> {
     udp::bind(choice).map_err(|error| match error {
         UdpError::PortTaken(port) => Fault::new(FaultCode::PortTaken).with("port", port),
-        UdpError::Io(error) => Fault::new(FaultCode::SocketFailed).with("reason", error),
+        UdpError::Io(error) => {
+            spare::fault_of(&error, Fault::new(FaultCode::SocketFailed).with("reason", &error))
+        }
     })
 }
 
@@ -143,6 +147,7 @@ impl Engine {
             waiting: BTreeMap::new(),
             last_intent: 0,
             leavers: Vec::new(),
+            unsaved: None,
             conditions: BTreeMap::new(),
             published,
             changed: false,
@@ -253,7 +258,9 @@ impl Engine {
             Happening::Network => {
                 self.look_at_network();
                 self.retry_adapter().await;
+                self.save_again().await;
             }
+            Happening::OutOfFiles(out) => self.out_of_files(out).await,
             Happening::Asked(asked) => self.asked(asked).await,
         }
     }
@@ -318,14 +325,30 @@ impl Engine {
             FaultCode::NoRights,
             FaultCode::NoTunDevice,
             FaultCode::SystemUnsupported,
+            FaultCode::AdapterFailed,
         ] {
             self.conditions.remove(&code);
         }
         if self.adapter.is_none()
             && let Err(fault) = adapter::possible()
+            // Which has a condition of its own.
+            && fault.code != FaultCode::TooManyFiles
         {
             self.conditions.insert(fault.code, fault);
         }
+    }
+
+    /// The process may open no more files, or may again: then what failed meanwhile is made up for.
+    async fn out_of_files(&mut self, out: bool) {
+        if out {
+            let fault = Fault::new(FaultCode::TooManyFiles);
+            self.conditions.insert(fault.code, fault);
+        } else if self.conditions.remove(&FaultCode::TooManyFiles).is_some() {
+            self.look_at_network();
+            self.retry_adapter().await;
+            self.save_again().await;
+        }
+        self.tell_soon();
     }
 
     /// Opens the sockets unless they are open, and hands them to the data thread.

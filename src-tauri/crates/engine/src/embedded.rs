@@ -7,6 +7,7 @@ mod connection;
 mod memory;
 
 use crate::happening::{Happening, Happenings};
+use crate::spare::fault_of;
 use crate::state::StateDir;
 use connection::{Conversation, converse};
 use lanrage_core::io::Hosting;
@@ -100,7 +101,7 @@ impl Embedded {
 }
 
 fn failure(error: &io::Error) -> Fault {
-    Fault::new(FaultCode::SocketFailed).with("reason", error)
+    fault_of(error, Fault::new(FaultCode::SocketFailed).with("reason", error))
 }
 
 /// Serves until `stopped` comes or its sender is dropped.

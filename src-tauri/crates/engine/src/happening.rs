@@ -31,6 +31,8 @@ pub(crate) enum Happening {
     AdapterGone,
     /// Addresses, links or routes of this computer may have changed.
     Network,
+    /// The process may open no more files, or may again.
+    OutOfFiles(bool),
     /// Somebody asks for something.
     Asked(Asked),
 }

@@ -22,6 +22,7 @@ mod network;
 mod relays;
 mod run;
 pub mod settings;
+mod spare;
 pub mod state;
 pub mod stun;
 mod trust;

@@ -10,12 +10,14 @@
 //!
 //! All of them are readable for the engine's user alone and replaced atomically. One engine has the directory.
 
+use crate::spare::fault_of;
 use lanrage_core::io::Saved;
 use lanrage_platform::files::{self, FileError, PRIVATE};
 use lanrage_platform::lock::{LockError, StateLock};
 use lanrage_proto::{Fault, FaultCode};
 use rand_core::{OsRng, RngCore};
 use serde::{Deserialize, Serialize};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
@@ -247,16 +249,16 @@ fn number(bytes: &[u8]) -> Option<u32> {
     std::str::from_utf8(bytes).ok()?.trim().parse().ok()
 }
 
-fn unusable(path: &Path, error: &dyn std::error::Error) -> Fault {
-    let mut reason = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        reason = format!("{reason}: {cause}");
-        source = cause.source();
-    }
-    Fault::new(FaultCode::StateUnusable)
+fn unusable(path: &Path, error: &(dyn std::error::Error + 'static)) -> Fault {
+    let causes = || std::iter::successors(Some(error), |error| error.source());
+    let reason: Vec<String> = causes().map(ToString::to_string).collect();
+    let fault = Fault::new(FaultCode::StateUnusable)
         .with("path", path.display())
-        .with("reason", reason)
+        .with("reason", reason.join(": "));
+    match causes().find_map(|cause| cause.downcast_ref::<io::Error>()) {
+        Some(error) => fault_of(error, fault),
+        None => fault,
+    }
 }
 
 #[cfg(test)]

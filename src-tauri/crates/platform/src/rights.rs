@@ -30,16 +30,19 @@ pub fn effective_uid() -> Option<u32> {
 pub fn may_create_adapter() -> Result<(), AdapterError> {
     use rustix::io::Errno;
     use rustix::thread::{CapabilitySet, capabilities};
-    use std::io;
 
     let opened = std::fs::OpenOptions::new()
         .read(true)
         .write(true)
         .open("/dev/net/tun");
     if let Err(error) = opened {
-        return Err(match error.kind() {
-            io::ErrorKind::PermissionDenied => AdapterError::NoRights(error),
-            _ => AdapterError::NoDevice(error),
+        return Err(match Errno::from_io_error(&error) {
+            Some(Errno::PERM | Errno::ACCESS) => AdapterError::NoRights(error),
+            Some(Errno::NOENT | Errno::NODEV | Errno::NXIO | Errno::NOTDIR) => AdapterError::NoDevice(error),
+            _ => AdapterError::Other {
+                step: "opening /dev/net/tun",
+                source: error,
+            },
         });
     }
     let held = capabilities(None).map_err(|errno| AdapterError::Other {
@@ -126,6 +129,18 @@ pub fn raise_open_files() -> Option<u64> {
     }
     #[cfg(not(unix))]
     None
+}
+
+/// Whether the system refused because this process, or all together, have too many files and sockets open.
+pub fn is_out_of_files(error: &std::io::Error) -> bool {
+    #[cfg(unix)]
+    {
+        use rustix::io::Errno;
+        matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
+    }
+    // ERROR_TOO_MANY_OPEN_FILES, WSAEMFILE.
+    #[cfg(not(unix))]
+    matches!(error.raw_os_error(), Some(4 | 10024))
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::rights::is_out_of_files;
+
 #[cfg(windows)]
 mod windows;
 
@@ -97,7 +99,7 @@ fn bind_pair(port: u16) -> io::Result<Sockets> {
     let v6 = match open(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
         Ok(v6) => Some(v6),
         // Half a pair would look right and leave IPv6 to another program.
-        Err(error) if is_taken(&error) => return Err(error),
+        Err(error) if is_taken(&error) || is_out_of_files(&error) => return Err(error),
         Err(error) => {
             tracing::debug!(%error, "no IPv6 socket");
             None

@@ -177,20 +177,29 @@ impl Engine {
             owner: self.owner,
             saved: *saved,
         });
-        let state = Arc::clone(&self.state);
-        let written = tokio::task::spawn_blocking(move || state.save_intent(intent.as_ref())).await;
+        self.save(intent).await;
+    }
+
+    /// Tries to remember what could not be remembered before.
+    pub(super) async fn save_again(&mut self) {
+        if let Some(intent) = self.unsaved.take() {
+            self.save(intent).await;
+        }
+    }
+
+    async fn save(&mut self, intent: Option<Intent>) {
+        let (state, wanted) = (Arc::clone(&self.state), intent.clone());
+        let written = tokio::task::spawn_blocking(move || state.save_intent(wanted.as_ref())).await;
         let written =
             written.unwrap_or_else(|error| Err(Fault::new(FaultCode::Internal).with("reason", error)));
-        match written {
-            Ok(()) => {
-                self.conditions.remove(&FaultCode::StateUnusable);
-            }
-            Err(fault) => {
-                tracing::error!(%fault, details = ?fault.details, "the party is not remembered");
-                self.conditions.insert(FaultCode::StateUnusable, fault);
-                self.tell_soon();
-            }
+        self.conditions.remove(&FaultCode::StateUnusable);
+        self.unsaved = None;
+        if let Err(fault) = written {
+            tracing::error!(%fault, details = ?fault.details, "the party is not remembered");
+            self.conditions.insert(FaultCode::StateUnusable, fault);
+            self.unsaved = Some(intent);
         }
+        self.tell_soon();
     }
 
     fn answer(&mut self, id: IntentId, result: Result<Outcome, Fault>) {

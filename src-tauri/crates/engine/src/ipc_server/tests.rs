@@ -59,7 +59,12 @@ impl Scene {
             happenings,
             published,
         };
-        let served = tokio::spawn(attend(Frames::new(far), Caller { uid, pid: None }, desk));
+        let served = tokio::spawn(attend(
+            Frames::new(far),
+            Caller { uid, pid: None },
+            desk,
+            Asked::default(),
+        ));
         Self {
             client: Frames::new(near),
             happened,
@@ -88,7 +93,7 @@ impl Scene {
         }
     }
 
-    async fn asked(&mut self) -> Asked {
+    async fn asked(&mut self) -> happening::Asked {
         match timeout(PATIENCE, self.happened.recv()).await.unwrap() {
             Some(Happening::Asked(asked)) => asked,
             _ => panic!("nothing was asked"),
@@ -129,7 +134,12 @@ async fn garbage_is_named_and_the_connection_closed() {
             happenings,
             published,
         };
-        let served = tokio::spawn(attend(Frames::new(far), Caller { uid: ANNA, pid: None }, desk));
+        let served = tokio::spawn(attend(
+            Frames::new(far),
+            Caller { uid: ANNA, pid: None },
+            desk,
+            Asked::default(),
+        ));
         if garbage[0] != 0 {
             near.write_all(&u32::try_from(garbage.len()).unwrap().to_be_bytes())
                 .await
@@ -162,7 +172,12 @@ async fn a_frame_too_long_is_refused_before_it_is_read() {
         happenings,
         published,
     };
-    let served = tokio::spawn(attend(Frames::new(far), Caller { uid: ANNA, pid: None }, desk));
+    let served = tokio::spawn(attend(
+        Frames::new(far),
+        Caller { uid: ANNA, pid: None },
+        desk,
+        Asked::default(),
+    ));
     near.write_all(&(IPC_FRAME as u32 + 1).to_be_bytes())
         .await
         .unwrap();
@@ -187,8 +202,36 @@ async fn another_version_is_told_both_numbers_and_may_ask_again() {
     assert_eq!(fault.code, FaultCode::EngineVersion);
     assert_eq!(fault.details["theirs"], VERSION.to_string());
     assert_eq!(fault.details["ours"], (VERSION + 1).to_string());
-    scene.send(2, Call::Status).await;
+    // Its request may be one that this version has no word for.
+    let unknown = serde_json::json!({"id": 2, "ipc": VERSION + 1, "call": {"verb": "kick", "whom": 3}});
+    scene.client.send(&unknown).await.unwrap();
+    let answer = scene.answer().await;
+    assert_eq!(
+        (answer.id, answer.result.unwrap_err().code),
+        (2, FaultCode::EngineVersion)
+    );
+    scene.send(3, Call::Status).await;
     scene.asked().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_nothing_or_half_a_thing_is_let_go_and_who_asked_once_stays() {
+    let (mut near, far) = duplex(4096);
+    let scene = Scene::new(ANNA);
+    let desk = Desk {
+        happenings: mpsc::channel(ROOM).0,
+        published: scene.tell.subscribe(),
+    };
+    near.write_all(b"\0\0\0\x10half").await.unwrap();
+    let caller = Caller { uid: ANNA, pid: None };
+    let half = tokio::spawn(attend(Frames::new(far), caller, desk, Asked::default()));
+    sleep(FIRST + Duration::from_secs(1)).await;
+    assert!(half.is_finished() && scene.served.is_finished());
+
+    let mut scene = Scene::new(ANNA);
+    scene.send(1, Call::Watch).await;
+    sleep(1000 * FIRST).await;
+    assert!(!scene.served.is_finished());
 }
 
 #[tokio::test]

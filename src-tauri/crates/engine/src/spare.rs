@@ -1,0 +1,74 @@
+//! When the process may open no more files or sockets.
+
+use lanrage_platform::rights::is_out_of_files;
+use lanrage_proto::{Fault, FaultCode};
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+
+/// The fault of a failed system call: `too_many_files` where that is the reason, else the one given.
+pub(crate) fn fault_of(error: &io::Error, otherwise: Fault) -> Fault {
+    if is_out_of_files(error) {
+        FaultCode::TooManyFiles.into()
+    } else {
+        otherwise
+    }
+}
+
+/// A file that is kept open only to be closed when no more can be opened: then one caller after the other can still
+/// be let in and told so.
+#[derive(Debug)]
+pub(crate) struct Spare {
+    path: Option<PathBuf>,
+    file: Option<File>,
+}
+
+impl Spare {
+    /// One that is kept open, where the system has a file that anybody may open.
+    pub(crate) fn new() -> Self {
+        let path = cfg!(unix).then(|| PathBuf::from("/dev/null"));
+        let mut spare = Self { path, file: None };
+        spare.keep();
+        spare
+    }
+
+    /// Makes room for one file.
+    pub(crate) fn give(&mut self) {
+        self.file = None;
+    }
+
+    /// Takes the room back. Whether there is more than that again.
+    pub(crate) fn keep(&mut self) -> bool {
+        let Some(path) = &self.path else { return true };
+        if self.file.is_none() {
+            self.file = File::open(path).ok();
+        }
+        self.file.is_some() && File::open(path).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn running_out_of_files_has_its_own_fault() {
+        let other = || Fault::new(FaultCode::SocketFailed);
+        // EMFILE and ENFILE have these numbers on every Unix.
+        #[cfg(unix)]
+        for number in [24, 23] {
+            let error = io::Error::from_raw_os_error(number);
+            assert_eq!(fault_of(&error, other()).code, FaultCode::TooManyFiles);
+        }
+        assert_eq!(fault_of(&io::ErrorKind::AddrInUse.into(), other()), other());
+    }
+
+    #[test]
+    fn the_spare_file_is_kept_and_given() {
+        let mut spare = Spare::new();
+        assert!(spare.keep());
+        spare.give();
+        assert!(spare.file.is_none() && spare.keep());
+        assert_eq!(spare.file.is_some(), cfg!(unix));
+    }
+}
