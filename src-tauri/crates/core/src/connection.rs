@@ -1,23 +1,22 @@
 //! The connection to one peer: what is known of it, its path agent, its tunnel and how all that is.
 
+use crate::context::Context;
 use crate::coordinator::{Agent, Tier};
 use crate::io::{Event, Output};
-use crate::keys::{MemberKeys, PairKeys, PartyKeys};
+use crate::keys::PairKeys;
 use crate::latency::Latency;
 use crate::path::Path;
 use crate::probe::{self, Message, ReplayWindow};
-use crate::records::{Candidate, CandidateKind, Record};
-use crate::relays::{RelayUp, Relays};
+use crate::records::{Candidate, Record};
+use crate::standing::{Retry, State};
 use crate::table::TablePeer;
 use lanrage_proto::control::Sealed;
 use lanrage_proto::ids::Epoch;
 use lanrage_proto::ipc::{PathKind, PeerState};
-use lanrage_proto::server_url::{is_near, is_reachable_unicast};
 use lanrage_proto::{MemberId, Seq, Slot};
-use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore;
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// Never up within this: failed, though still tried.
@@ -38,164 +37,12 @@ const BAD_JITTER: Duration = Duration::from_millis(30);
 const BAD_RTT: Duration = Duration::from_millis(250);
 /// A handshake that the other side asks for is begun at most this often.
 const HANDSHAKE_AGAIN: Duration = Duration::from_millis(250);
-/// A lost or failed peer is tried anew after this long, doubled each time …
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// … up to this.
-const SLOWEST_RETRY: Duration = Duration::from_secs(30);
 /// Words of those who left are passed on after a difference of views this long, and again this often.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// A different view of the party is named only when it lasts.
 const VIEW_DIFFERS: Duration = Duration::from_secs(10);
 /// … without a gap of this length. A side that waits for a list has no view meanwhile.
 const VIEW_GAP: Duration = Duration::from_secs(4);
-
-/// What a peer needs of its member to act: keys, counters, randomness and a place for outputs.
-pub(crate) struct Context<'a> {
-    pub(crate) party: &'a PartyKeys,
-    pub(crate) me: &'a MemberKeys,
-    /// The number of this engine's run.
-    pub(crate) session: u64,
-    /// Hash of the signed records this member holds; 0 when it can't tell.
-    pub(crate) view: u64,
-    pub(crate) seq: &'a mut Seq,
-    pub(crate) rng: &'a mut ChaCha20Rng,
-    pub(crate) network: &'a crate::io::Network,
-    pub(crate) relays: &'a Relays,
-    pub(crate) range: lanrage_proto::PartyRange,
-    pub(crate) out: &'a mut VecDeque<Output>,
-}
-
-impl Context<'_> {
-    /// The ways to where a peer says it can be reached, without what can't be or must not be dialled: by the primary
-    /// sockets, and by our relays to what a relay can reach.
-    fn usable(&self, candidates: &[Candidate]) -> Vec<(Path, Tier)> {
-        let relays = self.relays.up();
-        let mut ways = Vec::new();
-        for candidate in candidates {
-            let at = candidate.at;
-            if self.may_send_to(at) && !self.relays.is_relayed(at) {
-                ways.push((Path::primary(at), self.tier_of_candidate(candidate)));
-            }
-            let same_family = |up: &RelayUp| up.relayed.is_ipv4() == at.is_ipv4();
-            for (transport, up) in relays.iter().filter(|(_, up)| same_family(up)) {
-                if self.relays.is_relayed(at) || !relays_to(*up, candidate) {
-                    continue;
-                }
-                let tier = match candidate.kind {
-                    CandidateKind::Relayed => Tier::TwoRelays,
-                    CandidateKind::Host | CandidateKind::Guess | CandidateKind::Reflexive => Tier::Relay,
-                };
-                ways.push((
-                    Path {
-                        transport: *transport,
-                        remote: at,
-                    },
-                    tier,
-                ));
-            }
-        }
-        ways
-    }
-
-    fn tier_of_candidate(&self, candidate: &Candidate) -> Tier {
-        match candidate.kind {
-            CandidateKind::Relayed => Tier::Relay,
-            CandidateKind::Host | CandidateKind::Guess | CandidateKind::Reflexive => {
-                self.tier_of(candidate.at.ip())
-            }
-        }
-    }
-
-    fn may_send_to(&self, at: SocketAddr) -> bool {
-        let ip = at.ip().to_canonical();
-        at.port() >= 1024
-            && is_reachable_unicast(ip, self.range)
-            && !(at.port() == self.network.port && self.network.addresses.iter().any(|(own, _)| *own == ip))
-            && self
-                .network
-                .addresses
-                .iter()
-                .any(|(own, _)| own.is_ipv4() == ip.is_ipv4())
-    }
-
-    /// Within one of this computer's networks, or across a router.
-    fn tier_of(&self, ip: IpAddr) -> Tier {
-        let near = self
-            .network
-            .addresses
-            .iter()
-            .any(|(own, prefix)| same_network(*own, ip, *prefix));
-        if near { Tier::Lan } else { Tier::Direct }
-    }
-}
-
-/// Whether a relay can be expected to reach a candidate: addresses of somebody's home are refused by any public one.
-fn relays_to(relay: RelayUp, candidate: &Candidate) -> bool {
-    match candidate.kind {
-        CandidateKind::Relayed | CandidateKind::Guess | CandidateKind::Reflexive => true,
-        CandidateKind::Host => !is_near(candidate.at.ip()) || is_near(relay.relayed.ip()),
-    }
-}
-
-fn same_network(a: IpAddr, b: IpAddr, prefix: u8) -> bool {
-    let differ = |a: u128, b: u128, width: u32| {
-        let host = width.saturating_sub(u32::from(prefix));
-        // A prefix of zero would make everything near.
-        prefix == 0 || (a ^ b) >> host != 0
-    };
-    match (a, b) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => !differ(u32::from(a).into(), u32::from(b).into(), 32),
-        (IpAddr::V6(a), IpAddr::V6(b)) => !differ(a.into(), b.into(), 128),
-        _ => false,
-    }
-}
-
-/// How the connection is.
-#[derive(Debug, Clone, PartialEq)]
-enum State {
-    Connecting { since: Instant },
-    Connected,
-    Degraded { reason: &'static str },
-    Failed(Retry),
-    Lost(Retry),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Retry {
-    at: Instant,
-    pause: Duration,
-}
-
-impl Retry {
-    fn first(now: Instant) -> Self {
-        Self {
-            at: now,
-            pause: FIRST_RETRY,
-        }
-    }
-
-    /// Whether it is time; sets the next time.
-    fn is_due(&mut self, now: Instant) -> bool {
-        if now < self.at {
-            return false;
-        }
-        self.at = now + self.pause;
-        self.pause = (self.pause * 2).min(SLOWEST_RETRY);
-        true
-    }
-}
-
-impl State {
-    fn name(&self) -> &'static str {
-        match self {
-            State::Connecting { .. } => "connecting",
-            State::Connected => "connected",
-            State::Degraded { .. } => "degraded",
-            State::Failed(_) => "failed",
-            State::Lost(_) => "lost",
-        }
-    }
-}
 
 /// What a peer wants done beyond what it can do itself.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

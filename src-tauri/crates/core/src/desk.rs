@@ -1,6 +1,6 @@
 //! What every part of a member works with: the run's numbers, randomness, the network, and where outputs go.
 
-use crate::connection::Context;
+use crate::context::Context;
 use crate::io::{Network, Output};
 use crate::nat::watch::{Place, Watch};
 use crate::party::Ident;

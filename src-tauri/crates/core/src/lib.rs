@@ -6,6 +6,7 @@
 
 mod conditions;
 mod connection;
+mod context;
 mod control;
 mod coordinator;
 pub mod dataplane;
@@ -24,6 +25,7 @@ pub mod records;
 pub mod relays;
 mod roster;
 mod seek;
+mod standing;
 pub mod stun;
 pub mod table;
 pub mod wg;

@@ -6,13 +6,14 @@
 
 mod home;
 mod intents;
+mod news;
 mod peers;
 mod relays;
 mod view;
 mod wishes;
 
 use crate::conditions::Conditions;
-use crate::connection::Context;
+use crate::context::Context;
 use crate::desk::Desk;
 use crate::io::{Config, Event, Hosting, Input, Output, Report};
 use crate::party::{Active, Adapter, Party, Phase, Reach};

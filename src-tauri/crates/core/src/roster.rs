@@ -1,11 +1,12 @@
 //! The members of the party as their signed records show them: what a control plane or another member says is
 //! checked here before it counts, and what does not hold is refused and named.
 
-use crate::connection::{Context, Peer};
+use crate::connection::Peer;
+use crate::context::Context;
 use crate::records::{self, Record};
 use lanrage_proto::control::{MemberEntry, Sealed};
 use lanrage_proto::ids::Incarnation;
-use lanrage_proto::{Fault, FaultCode, MemberId, SealPublic, Seq, Slot, WgPublic};
+use lanrage_proto::{Fault, FaultCode, MemberId, SealPublic, Seq, Slot, WgPublic, limits};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -30,6 +31,8 @@ pub(crate) struct Row {
     pub(crate) online: bool,
     /// The control plane removed it without its word while its tunnel lived.
     pub(crate) orphaned: bool,
+    /// Until when a control plane that lost its memory may take to show it again.
+    awaited: Option<Instant>,
     /// When a list came without it, though nobody said that it left.
     unlisted: Option<Instant>,
     /// The memory of the control plane that last showed it.
@@ -155,12 +158,14 @@ impl Roster {
             slot: entry.slot,
             online: false,
             orphaned: false,
+            awaited: None,
             unlisted: None,
             shown_in: Incarnation::default(),
             peer: None,
         });
         row.online = entry.online;
         row.orphaned = false;
+        row.awaited = None;
         row.unlisted = None;
         match entry.record {
             Some(record) => self.learn(now, member, record, cx),
@@ -302,11 +307,19 @@ impl Roster {
         }
     }
 
-    /// Whether a control plane with this memory ever showed the member.
-    pub(crate) fn was_shown_in(&self, member: &MemberId, incarnation: Incarnation) -> bool {
-        self.rows
-            .get(member)
-            .is_some_and(|row| row.shown_in == incarnation)
+    /// The memory of the control plane that last showed the member in this run.
+    pub(crate) fn last_shown_in(&self, member: &MemberId) -> Option<Incarnation> {
+        let shown_in = self.rows.get(member)?.shown_in;
+        (shown_in != Incarnation::default()).then_some(shown_in)
+    }
+
+    /// The control plane lost its memory, and the member has not come back to it yet. It is given as long as a control
+    /// plane would give it.
+    pub(crate) fn awaited(&mut self, now: Instant, member: &MemberId) {
+        if let Some(row) = self.rows.get_mut(member) {
+            row.online = false;
+            row.awaited.get_or_insert(now + limits::STALE);
+        }
     }
 
     /// The author of this word, which was checked, leaves. `false` when it came back since.
@@ -370,7 +383,8 @@ impl Roster {
         let gone: Vec<MemberId> = self
             .rows
             .iter()
-            .filter(|(_, row)| row.orphaned && row.peer.as_ref().is_none_or(|peer| !peer.is_alive(now)))
+            .filter(|(_, row)| row.orphaned || row.awaited.is_some_and(|until| now >= until))
+            .filter(|(_, row)| row.peer.as_ref().is_none_or(|peer| !peer.is_alive(now)))
             .map(|(member, _)| *member)
             .collect();
         gone.iter().for_each(|member| {
