@@ -87,6 +87,30 @@ fn who_fell_silent_for_good_is_gone_from_the_list_after_minutes() {
 }
 
 #[test]
+fn who_was_cut_off_and_struck_off_is_back_within_seconds() {
+    for seed in 10..14 {
+        let (mut trio, server) = Trio::on_server(seed);
+        let (all, addresses) = (trio.all(), trio.addresses());
+        // Struck off after 5 minutes; WireGuard itself forgets after 9.
+        for other in [trio.anna, trio.tom, server] {
+            trio.sim.cut(trio.zoe, other);
+        }
+        trio.sim.run_for(minutes(7));
+        assert_eq!(trio.sim.row(trio.anna, trio.zoe), None);
+        for other in [trio.anna, trio.tom, server] {
+            trio.sim.mend(trio.zoe, other);
+        }
+        // She tries her server every 10 to 15 s by now.
+        trio.sim.wait_connected(&all, seconds(20));
+        assert_eq!(trio.addresses(), addresses);
+        let since = trio.sim.elapsed();
+        trio.chatter(seconds(5));
+        trio.sim.run_for(seconds(6));
+        nothing_lost(&trio.sim, &all, since);
+    }
+}
+
+#[test]
 fn a_bad_line_shows_as_degraded_and_a_good_one_clears_it() {
     let mut trio = Trio::local(5);
     let (anna, tom) = (trio.anna, trio.tom);
