@@ -38,6 +38,11 @@ pub(crate) struct Window {
 impl Window {
     /// Opens the window on the engine behind `socket`, which need not be there.
     pub(crate) async fn open(socket: &Path, theme: Theme) -> Result<Self> {
+        Self::open_with(socket, theme, &[]).await
+    }
+
+    /// As [`Window::open`], with these variables in its environment.
+    pub(crate) async fn open_with(socket: &Path, theme: Theme, variables: &[(&str, &Path)]) -> Result<Self> {
         let program =
             PathBuf::from(env::var_os("LANRAGE_WINDOW").context("LANRAGE_WINDOW names no program")?);
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
@@ -46,6 +51,7 @@ impl Window {
             .arg(format!("--port={port}"))
             .env("TAURI_WEBVIEW_AUTOMATION", "true")
             .env("LANRAGE_SOCKET", socket)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null());
         if theme == Theme::Dark {
             driver.env("GTK_THEME", "Adwaita:dark");
@@ -140,6 +146,40 @@ impl Window {
         let field = self.field(label).await?;
         field.clear().await?;
         field.send_keys(text).await?;
+        Ok(())
+    }
+
+    /// Presses keys, as WebDriver writes them.
+    pub(crate) async fn keys(&self, keys: impl Into<TypingData>) -> Result<()> {
+        let focused = self.page.active_element().await?;
+        focused.send_keys(keys).await?;
+        Ok(())
+    }
+
+    /// What the focus is on: a button's name or a field's label.
+    pub(crate) async fn focus(&self) -> Result<String> {
+        let name = "const at = document.activeElement;\
+                    return at.getAttribute('aria-label') ?? at.labels?.[0]?.textContent ?? at.textContent.trim();";
+        Ok(self
+            .evaluate(name)
+            .await?
+            .as_str()
+            .unwrap_or_default()
+            .trim()
+            .to_owned())
+    }
+
+    /// Makes the window this large, in pixels.
+    pub(crate) async fn resize(&self, width: u32, height: u32) -> Result<()> {
+        self.page.set_window_rect(0, 0, width, height).await?;
+        let started = Instant::now();
+        while self.evaluate("return innerWidth;").await? != width {
+            ensure!(
+                started.elapsed() < START * PATIENCE,
+                "the window never got {width} px wide"
+            );
+            tokio::time::sleep(EVERY).await;
+        }
         Ok(())
     }
 

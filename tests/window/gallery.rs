@@ -12,7 +12,7 @@ use crate::browser::{Theme, Window};
 const SHOWN: Duration = Duration::from_secs(1);
 
 /// A text by which each scene is known to be on the screen.
-const TELLTALE: [(&str, &str); 10] = [
+const TELLTALE: [(&str, &str); 12] = [
     ("idle", "Create a party"),
     ("no-rights", "The engine lacks the rights"),
     ("creating", "Creating Friday night"),
@@ -20,10 +20,24 @@ const TELLTALE: [(&str, &str); 10] = [
     ("alone", "Just you so far"),
     ("direct", "4 players, all direct. Worst ping 38 ms."),
     ("mixed", "7 players, no connection to Ben and new player."),
-    ("control-away", "Getting back into the party."),
+    ("crowd", "14 players, 3 through a relay. Worst ping 102 ms."),
+    ("long-names", "no connection to xxx"),
+    ("control-away", "The place where the party meets is away."),
     ("liar", "The key of Tom"),
     ("another-user", "belongs to another user"),
 ];
+
+/// The scenes that also have a picture in the smallest window and in a wide one.
+const SHAPED: [&str; 5] = ["idle", "creating", "mixed", "crowd", "long-names"];
+
+/// Checks that nothing is cut off at the sides.
+async fn fits(window: &Window, name: &str) -> Result<()> {
+    let overflow = window
+        .evaluate("return document.documentElement.scrollWidth - document.documentElement.clientWidth;")
+        .await?;
+    ensure!(overflow == 0, "{name} is {overflow} px too wide");
+    Ok(())
+}
 
 #[tokio::test]
 async fn every_state_is_shown_and_none_overflows_its_column() -> Result<()> {
@@ -36,13 +50,19 @@ async fn every_state_is_shown_and_none_overflows_its_column() -> Result<()> {
             ensure!(name == known, "scene {name} has no telltale");
             engine.show(status);
             window.shows(telltale, SHOWN).await?;
-            let overflow = window
-                .evaluate(
-                    "return document.documentElement.scrollWidth - document.documentElement.clientWidth;",
-                )
-                .await?;
-            ensure!(overflow == 0, "{name} is {overflow} px too wide");
+            fits(&window, name).await?;
             window.picture(&format!("scene-{name}")).await?;
+        }
+        for (width, height, shape) in [(340, 480, "small"), (1000, 680, "wide")] {
+            window.resize(width, height).await?;
+            for ((name, status), (_, telltale)) in scenes::all().into_iter().zip(TELLTALE) {
+                engine.show(status);
+                window.shows(telltale, SHOWN).await?;
+                fits(&window, &format!("{shape} {name}")).await?;
+                if SHAPED.contains(&name) {
+                    window.picture(&format!("{shape}-{name}")).await?;
+                }
+            }
         }
         engine.show(scenes::idle());
         window.close().await?;

@@ -20,6 +20,8 @@ pub fn all() -> Vec<(&'static str, Status)> {
         ("alone", in_party(vec![me(1, "Anna", true)])),
         ("direct", direct()),
         ("mixed", mixed()),
+        ("crowd", crowd()),
+        ("long-names", long_names()),
         ("control-away", control_away()),
         ("liar", liar()),
         ("another-user", another_user()),
@@ -95,6 +97,44 @@ pub fn mixed() -> Status {
         unreached(7, "", PeerState::Failed),
         unreached(8, "Ola", PeerState::Disconnected),
     ])
+}
+
+/// More players than fit on the screen.
+#[must_use]
+pub fn crowd() -> Status {
+    let names = [
+        "Tom", "Zoë", "Ben", "Kim", "Ola", "Noah", "Mia", "Finn", "Lena", "Jonas", "Ida", "Max", "Leo",
+    ];
+    let paths = [
+        PathKind::Direct,
+        PathKind::Lan,
+        PathKind::Direct,
+        PathKind::Relayed,
+    ];
+    let peers = names.iter().zip(2_u8..).zip(paths.into_iter().cycle());
+    let mut members = vec![me(1, "Anna", true)];
+    members.extend(peers.map(|((name, slot), path)| peer(slot, name, path, f64::from(slot) * 7.3)));
+    in_party(members)
+}
+
+/// Names as long as they may be, some in one word.
+#[must_use]
+pub fn long_names() -> Status {
+    let mut host = peer(1, &"W".repeat(40), PathKind::Direct, 1234.0);
+    host.host = true;
+    let mut status = in_party(vec![
+        host,
+        me(2, &"m".repeat(40), false),
+        peer(
+            3,
+            "Dr. Friedrich Wilhelm von und zu Hohenau",
+            PathKind::Relayed,
+            88.0,
+        ),
+        unreached(4, &"x".repeat(40), PeerState::Lost),
+    ]);
+    name(&mut status, &"W".repeat(40));
+    status
 }
 
 fn control_away() -> Status {
@@ -190,6 +230,12 @@ fn entering(state: PartyState, name: &str, control: ControlState) -> Status {
         members: Vec::new(),
     });
     status
+}
+
+fn name(status: &mut Status, name: &str) {
+    if let Some(party) = &mut status.party {
+        name.clone_into(&mut party.name);
+    }
 }
 
 fn with(mut status: Status, code: FaultCode) -> Status {
