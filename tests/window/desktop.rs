@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use lanrage_tests::lab::PATIENCE;
 use x11rb::connection::Connection;
-use x11rb::protocol::xproto::{AtomEnum, ClientMessageEvent, ConnectionExt, EventMask, MapState, Window};
+use x11rb::protocol::xproto::{
+    AtomEnum, ClientMessageEvent, ConnectionExt, EventMask, InputFocus, MapState, Window,
+};
 
 /// From a click to the window's being there or gone.
 const CLICK: Duration = Duration::from_secs(1);
@@ -46,6 +48,16 @@ pub(crate) async fn is_visible(wanted: bool) -> Result<()> {
         );
         tokio::time::sleep(EVERY).await;
     }
+    Ok(())
+}
+
+/// Gives the window the keyboard, as a click on it does.
+pub(crate) fn focus() -> Result<()> {
+    let (connection, _) = x11rb::connect(None)?;
+    let window = visible(&connection)?.context("no window to focus")?;
+    connection
+        .set_input_focus(InputFocus::PARENT, window, x11rb::CURRENT_TIME)?
+        .check()?;
     Ok(())
 }
 

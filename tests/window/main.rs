@@ -2,6 +2,7 @@
 //! and a network of its own. Pictures of every screen, light and dark, are left in `target/window-pictures`.
 #![cfg(target_os = "linux")]
 
+mod access;
 mod browser;
 mod clipboard;
 mod desktop;
