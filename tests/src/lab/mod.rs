@@ -16,6 +16,15 @@
 
 mod clean;
 mod engine;
+mod internet;
+mod internet_line;
+mod internet_router;
+mod internet_server;
+mod internet_site;
+mod nat;
+mod nat_coturn;
+mod nat_probe;
+mod nat_table;
 mod net;
 mod party;
 mod process;
@@ -27,6 +36,15 @@ mod traffic;
 mod wait;
 
 pub use engine::{Engine, EngineOptions, Watch};
+pub use internet::Internet;
+pub use internet_line::Line;
+pub use internet_router::Router;
+pub use internet_server::PublicServer;
+pub use internet_site::{Carrier, Site, SiteOptions};
+pub use nat::{Behaviour, Dependence, Nat};
+pub use nat_coturn::{Coturn, Discovery};
+pub use nat_probe::{Mirror, punch};
+pub use nat_table::{Seat, Sight, Table, Way, look};
 pub use net::{Host, Lab};
 pub use party::{Control, Party, scenario};
 pub use process::Process;

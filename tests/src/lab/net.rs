@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::{fs, thread};
+use std::{env, fs, thread};
 
 use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -35,6 +35,7 @@ struct Inner {
     name: String,
     prefix: String,
     files: TempDir,
+    switch: Mutex<bool>,
     hosts: AtomicU32,
     failed: AtomicBool,
     logs: Mutex<Vec<(String, PathBuf)>>,
@@ -46,13 +47,16 @@ pub struct Host {
     lab: Lab,
     index: u8,
     namespace: String,
+    address: Ipv4Addr,
+    /// The namespace and the name of the other end of its cable.
+    socket: (String, String),
 }
 
 impl Lab {
-    /// Makes a lab with its switch and no host. `name` appears in messages only.
+    /// Makes a lab without hosts; its switch comes with the first of them. `name` appears in messages only.
     ///
     /// # Errors
-    /// Without the right to make network namespaces, or without `ip`.
+    /// When its directory can't be made.
     pub fn new(name: &str) -> Result<Self> {
         clean::remove_stale();
         let prefix = format!(
@@ -64,17 +68,15 @@ impl Lab {
             .prefix("lanrage-lab-")
             .tempdir()
             .context("the lab's directory can't be made")?;
-        let lab = Self(Arc::new(Inner {
+        Ok(Self(Arc::new(Inner {
             name: name.to_owned(),
             prefix,
             files,
+            switch: Mutex::new(false),
             hosts: AtomicU32::new(0),
             failed: AtomicBool::new(false),
             logs: Mutex::new(Vec::new()),
-        }));
-        lab.raise_switch()
-            .with_context(|| format!("the switch of lab {name} can't be made"))?;
-        Ok(lab)
+        })))
     }
 
     /// The name given to [`Lab::new`].
@@ -92,21 +94,37 @@ impl Lab {
     /// Adds a host to the switch. The first is `192.168.77.1`, the next `.2`, and so on, up to 200.
     ///
     /// # Errors
-    /// When the namespace or its network can't be made.
+    /// Without the right to make network namespaces, or without `ip`.
     pub fn host(&self) -> Result<Host> {
+        self.raise_switch()
+            .with_context(|| format!("the switch of lab {} can't be made", self.name()))?;
+        let on_switch = |index| Ipv4Addr::new(192, 168, 77, index);
+        let host = self.machine("h", on_switch, |index| (self.switch(), format!("p{index}")))?;
+        host.raise()
+            .with_context(|| format!("host {} of lab {} can't be made", host.index, self.name()))?;
+        Ok(host)
+    }
+
+    /// A namespace of its own and nothing in it yet. It is named by `kind` and its index, which also give its
+    /// address and the other end of its cable.
+    pub(super) fn machine(
+        &self,
+        kind: &str,
+        address: impl FnOnce(u8) -> Ipv4Addr,
+        socket: impl FnOnce(u8) -> (String, String),
+    ) -> Result<Host> {
         let index = self.0.hosts.fetch_add(1, Ordering::Relaxed) + 1;
         let index = u8::try_from(index)
             .ok()
             .filter(|index| *index <= 200)
             .context("a lab has 200 hosts at most")?;
-        let host = Host {
+        Ok(Host {
             lab: self.clone(),
             index,
-            namespace: format!("{}-h{index}", self.0.prefix),
-        };
-        host.raise()
-            .with_context(|| format!("host {index} of lab {} can't be made", self.name()))?;
-        Ok(host)
+            namespace: self.namespace(&format!("{kind}{index}"))?,
+            address: address(index),
+            socket: socket(index),
+        })
     }
 
     /// Adds `count` hosts.
@@ -147,10 +165,21 @@ impl Lab {
         format!("{}-switch", self.0.prefix)
     }
 
+    /// Makes a namespace, which goes with the lab. Returns its full name.
+    fn namespace(&self, name: &str) -> Result<String> {
+        let namespace = format!("{}-{name}", self.0.prefix);
+        ip(&["netns", "add", &namespace])?;
+        quieten(&namespace)?;
+        Ok(namespace)
+    }
+
     fn raise_switch(&self) -> Result<()> {
-        let switch = self.switch();
-        ip(&["netns", "add", &switch])?;
-        quieten(&switch)?;
+        let mut raised = self.0.switch.lock().unwrap_or_else(PoisonError::into_inner);
+        if *raised {
+            return Ok(());
+        }
+        let switch = self.namespace("switch")?;
+        *raised = true;
         ip_batch(
             &switch,
             "link set lo up\n\
@@ -198,10 +227,10 @@ impl Host {
         &self.lab
     }
 
-    /// Its address on the switch.
+    /// Its address on the switch, or in its site.
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {
-        Ipv4Addr::new(192, 168, 77, self.index)
+        self.address
     }
 
     /// Its IPv6 address on the switch.
@@ -221,6 +250,9 @@ impl Host {
     #[must_use]
     pub fn command(&self, program: &Path) -> Command {
         let mut command = Command::new("ip");
+        // Tools of administrators are not on every user's path.
+        let path = env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
         command.args(["netns", "exec", &self.namespace]).arg(program);
         command
     }
@@ -273,9 +305,9 @@ impl Host {
     /// # Errors
     /// When `ip` fails.
     pub fn set_link(&self, up: bool) -> Result<()> {
-        let port = format!("p{}", self.index);
+        let (namespace, port) = &self.socket;
         let state = if up { "up" } else { "down" };
-        ip(&["-n", &self.lab.switch(), "link", "set", &port, state]).map(drop)
+        ip(&["-n", namespace, "link", "set", port, state]).map(drop)
     }
 
     /// The names of the TUN adapters that exist in this host.
@@ -342,11 +374,9 @@ impl Host {
     }
 
     fn raise(&self) -> Result<()> {
-        let (switch, port) = (self.lab.switch(), format!("p{}", self.index));
-        ip(&["netns", "add", &self.namespace])?;
-        quieten(&self.namespace)?;
+        let (switch, port) = &self.socket;
         ip_batch(
-            &switch,
+            switch,
             &format!(
                 "link add {port} type veth peer name eth0 netns {}\nlink set {port} master switch up\n",
                 self.namespace
@@ -390,7 +420,7 @@ pub(super) fn ip(args: &[&str]) -> Result<String> {
 }
 
 /// Feeds several `ip` commands at once to one namespace.
-fn ip_batch(namespace: &str, commands: &str) -> Result<()> {
+pub(super) fn ip_batch(namespace: &str, commands: &str) -> Result<()> {
     let mut child = Command::new("ip")
         .args(["-n", namespace, "-batch", "-"])
         .stdin(Stdio::piped())

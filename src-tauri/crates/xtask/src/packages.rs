@@ -20,12 +20,15 @@ const BUILD: &[&str] = &[
 /// What the lab and the window's tests need besides.
 const TEST: &[&str] = &[
     "adwaita-icon-theme",
+    "conntrack",
+    "coturn",
     "dbus",
     "fonts-dejavu-core",
     "imagemagick",
     "iperf3",
     "iproute2",
     "iputils-ping",
+    "nftables",
     "util-linux",
     "webkit2gtk-driver",
     "xauth",
@@ -101,7 +104,8 @@ pub(crate) fn ensure(purpose: For, yes: bool) -> Result<()> {
     .context("packages can't be installed")
 }
 
-/// apt-get with root's rights, without questions, and patient while another apt works.
+/// apt-get with root's rights, without questions, and patient while another apt works. No service it installs starts
+/// by itself: tests start what they need, where they need it.
 fn apt() -> Result<Command> {
     let mut command = if shell::is_root() {
         shell::command("env")?
@@ -112,6 +116,7 @@ fn apt() -> Result<Command> {
     };
     command.args([
         "DEBIAN_FRONTEND=noninteractive",
+        "RUNLEVEL=1",
         "apt-get",
         "--quiet",
         "-o",
