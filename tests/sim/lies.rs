@@ -19,7 +19,7 @@ const WHILE: Duration = seconds(30);
 impl Trio {
     /// What the control plane last said the party's state is, one change further.
     fn next_version(&self, node: Node) -> Version {
-        let newest = self.sim.told(node).filter_map(|message| match message {
+        let mut newest = self.sim.told(node).filter_map(|message| match message {
             ServerMessage::Party { version, .. }
             | ServerMessage::Snapshot { version, .. }
             | ServerMessage::PeerJoined { version, .. }
@@ -27,7 +27,7 @@ impl Trio {
             | ServerMessage::PeerLeft { version, .. } => Some(*version),
             _ => None,
         });
-        newest.last().unwrap().bumped()
+        newest.next_back().unwrap().bumped()
     }
 
     fn founding(&self) -> Sealed {
@@ -52,10 +52,9 @@ impl Trio {
             ServerMessage::Snapshot { members, .. } => members.clone(),
             _ => Vec::new(),
         };
-        let shown = self.sim.told(node).flat_map(entries);
+        let mut shown = self.sim.told(node).flat_map(entries);
         shown
-            .filter(|entry| entry.member == whom && entry.record.is_some())
-            .last()
+            .rfind(|entry| entry.member == whom && entry.record.is_some())
             .unwrap()
     }
 
@@ -322,11 +321,12 @@ fn trio_with_signals(seed: u64) -> (Trio, Sealed) {
         party,
     };
     let toms = trio.id_of(tom);
-    let signals = trio.sim.told(anna).filter_map(|message| match message {
+    let toms_signal = |message: &ServerMessage| match message {
         ServerMessage::Signal { signal } if signal.author == toms => Some(signal.clone()),
         _ => None,
-    });
-    let signal = signals.last().expect("Tom never called Anna");
+    };
+    let signal = trio.sim.told(anna).rev().find_map(toms_signal);
+    let signal = signal.expect("Tom never called Anna");
     (trio, signal)
 }
 

@@ -3,6 +3,13 @@
 //! Every scenario follows from its seed. One that fails prints the end of its transcript; `Sim::transcript.keep`
 //! shows more of it.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "the scenarios' helpers are tests as well"
+)]
+
 mod away;
 mod leaving;
 mod lies;

@@ -108,13 +108,13 @@ impl Sim {
         };
         self.apps.sent.push(sent);
         if self.adapter_address(from).is_some() {
-            self.into_adapter(from, &packet);
+            self.adapter_takes(from, &packet);
         }
         PacketId(number)
     }
 
     /// A packet came out of the adapter of `at`.
-    pub(super) fn out_of_adapter(&mut self, at: Node, packet: &[u8]) {
+    pub(super) fn adapter_gives(&mut self, at: Node, packet: &[u8]) {
         let now = self.now;
         let number = packet
             .get(HEADERS..HEADERS + NUMBER)

@@ -220,7 +220,7 @@ impl Sim {
     pub(super) fn wake_due(&mut self) {
         let now = self.instant();
         for node in (0..self.machines.len()).map(Node) {
-            if !self.machine(node).next_wake().is_some_and(|(at, _)| at <= now) {
+            if self.machine(node).next_wake().is_none_or(|(at, _)| at > now) {
                 continue;
             }
             let mut outbox = self.outbox.take().unwrap_or_default();

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 
 impl Sim {
     /// A packet that an application sent enters the data plane.
-    pub(super) fn into_adapter(&mut self, node: Node, packet: &[u8]) {
+    pub(super) fn adapter_takes(&mut self, node: Node, packet: &[u8]) {
         let now = self.instant();
         let mut outbox = self.outbox.take().unwrap_or_default();
         if let Some(player) = self.machine_mut(node).player.as_mut() {
@@ -42,7 +42,7 @@ impl Sim {
             player.member.handle(now, Input::Datagram(path, bytes));
         }
         for packet in inbox.iter() {
-            self.out_of_adapter(node, packet);
+            self.adapter_gives(node, packet);
         }
         inbox.clear();
         self.inbox = Some(inbox);
