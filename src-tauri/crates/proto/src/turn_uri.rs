@@ -121,6 +121,13 @@ impl std::fmt::Display for TurnUri {
     }
 }
 
+impl std::str::FromStr for TurnUri {
+    type Err = NotATurnUri;
+    fn from_str(text: &str) -> Result<Self, NotATurnUri> {
+        Self::parse(text)
+    }
+}
+
 impl TryFrom<String> for TurnUri {
     type Error = NotATurnUri;
     fn try_from(text: String) -> Result<Self, NotATurnUri> {

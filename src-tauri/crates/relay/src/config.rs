@@ -85,7 +85,8 @@ impl Behaviour {
 /// a source is generous; what counts for a member is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Allocations of one member: two families, and for each a second one while it changes from one to another.
+    /// Allocations of one member. It needs few; but those of an engine that was killed, or that changed networks,
+    /// stay for ten minutes.
     pub member_allocations: u32,
     /// Allocations of one party.
     pub party_allocations: u32,
@@ -112,7 +113,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            member_allocations: 8,
+            member_allocations: 32,
             party_allocations: 512,
             source_allocations: 512,
             allocations: 10_000,

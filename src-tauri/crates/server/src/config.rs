@@ -1,11 +1,13 @@
 //! What the operator says: on the command line, and in a file with the same names. The command line wins.
 
+use crate::relay::settings::{Address, Addresses, Ports, RelayArgs, RelaySettings, parsed, parsed_list};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lanrage_proto::server_url::is_near;
-use lanrage_proto::{ServerUrl, limits};
+use lanrage_proto::{ServerUrl, TurnUri, limits};
+use lanrage_relay::rules::Network;
 use serde::Deserialize;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -14,7 +16,7 @@ use std::str::FromStr;
 #[command(
     name = "lanrage-server",
     version,
-    about = "LANrage's control plane, for those who host their own",
+    about = "LANrage's control plane, STUN and TURN, for those who host their own",
     after_help = "Engines are pointed at it with --control wss://NAME:PORT, or ws://ADDRESS:PORT where the \
                   server has no certificate: plain connections are served on loopback and private addresses, \
                   and to a proxy that does the TLS.\n\
@@ -49,6 +51,9 @@ pub struct Args {
     /// error, warn, info, debug or trace [default: info]
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<LogLevel>,
+    /// STUN and TURN.
+    #[command(flatten)]
+    pub relay: RelayArgs,
 }
 
 /// The file.
@@ -63,6 +68,26 @@ struct File {
     behind_proxy: bool,
     members: Option<u8>,
     log: Option<LogLevel>,
+    #[serde(deserialize_with = "parsed")]
+    stun: Option<Addresses>,
+    #[serde(deserialize_with = "parsed")]
+    turn: Option<Address>,
+    #[serde(deserialize_with = "parsed")]
+    turn_tcp: Option<Address>,
+    #[serde(deserialize_with = "parsed")]
+    turn_tls: Option<Address>,
+    #[serde(deserialize_with = "parsed")]
+    relay_ports: Option<Ports>,
+    #[serde(deserialize_with = "parsed_list")]
+    public_ip: Vec<IpAddr>,
+    #[serde(deserialize_with = "parsed_list")]
+    allow_peer: Vec<Network>,
+    #[serde(deserialize_with = "parsed_list")]
+    turn_uri: Vec<TurnUri>,
+    turn_secret_file: Option<PathBuf>,
+    member_mbit: Option<u64>,
+    relay_mbit: Option<u64>,
+    metrics: Option<SocketAddr>,
 }
 
 /// Where parties are kept.
@@ -141,6 +166,8 @@ pub struct Settings {
     pub members: u8,
     /// How much is logged.
     pub log: LogLevel,
+    /// STUN and TURN.
+    pub relay: RelaySettings,
 }
 
 /// Where to listen.
@@ -199,7 +226,22 @@ impl Settings {
         if !(1..=250).contains(&members) {
             bail!("members is a number from 1 to 250");
         }
+        let relay = args.relay.or(RelayArgs {
+            stun: file.stun,
+            turn: file.turn,
+            turn_tcp: file.turn_tcp,
+            turn_tls: file.turn_tls,
+            relay_ports: file.relay_ports,
+            public_ip: file.public_ip,
+            allow_peer: file.allow_peer,
+            turn_uri: file.turn_uri,
+            turn_secret_file: file.turn_secret_file,
+            member_mbit: file.member_mbit,
+            relay_mbit: file.relay_mbit,
+            metrics: file.metrics,
+        });
         let settings = Self {
+            relay: RelaySettings::read(relay, listen, tls.is_some())?,
             listen,
             store: args.store.or(file.store).unwrap_or_default(),
             tls,

@@ -1,5 +1,5 @@
-//! LANrage's control plane as a program of its own: the registry over WebSocket, on TLS or plain, with its
-//! parties in memory or in SQLite.
+//! LANrage's server: the registry over WebSocket, on TLS or plain, with its parties in memory or in SQLite; and
+//! STUN and TURN beside it ([`relay`]).
 //!
 //! ```text
 //! listener ─► connection task (TLS, HTTP, WebSocket) ── events ──► registry thread: Service over a Store
@@ -12,6 +12,7 @@
 
 pub mod config;
 mod hub;
+pub mod relay;
 mod server;
 mod socket;
 mod sources;

@@ -31,7 +31,9 @@ fn complain(error: &anyhow::Error, status: u8) -> ExitCode {
 
 fn log(level: LogLevel) {
     let level = level.as_str();
-    let filter = EnvFilter::new(format!("warn,lanrage_server={level},lanrage_registry={level}"));
+    let filter = EnvFilter::new(format!(
+        "warn,lanrage_server={level},lanrage_registry={level},lanrage_relay={level}"
+    ));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

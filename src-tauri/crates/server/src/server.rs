@@ -2,26 +2,33 @@
 
 use crate::config::{Listen, Settings, StoreChoice, TlsFiles};
 use crate::hub::Hub;
+use crate::relay::settings::TurnTls;
+use crate::relay::{Doors, Entrance, Relay, metrics};
 use crate::socket::{Client, HASTE, Held, serve};
 use crate::sources::Sources;
 use crate::store::AnyStore;
-use crate::tls::Tls;
+use crate::tls::{ALPN_TURN, Tls};
 use anyhow::{Context, Result};
 use lanrage_proto::server_url::is_near;
-use lanrage_registry::{Config, Service, Source};
+use lanrage_registry::{Config, Servers, Service, Source};
 use rand_core::{OsRng, RngCore};
 use socket2::{Domain, Protocol, Socket, Type};
+use std::io::Cursor;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 
 /// Connections at once; fewer where the system allows fewer open files.
 const CONNECTIONS: usize = 16_000;
-/// Open files that are not connections: the store, the listener, the log.
+/// Relay sockets at once; fewer likewise.
+const RELAYS: usize = 10_000;
+/// Open files that are neither: the store, listeners, the log.
 const OTHER_FILES: usize = 64;
 /// How long clients have to go when the server stops.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -33,6 +40,8 @@ const BREATH: Duration = Duration::from_millis(100);
 pub struct Server {
     address: SocketAddr,
     tls_files: Option<TlsFiles>,
+    relay: Relay,
+    turn_tls: bool,
     tls: watch::Sender<Option<Arc<Tls>>>,
     stopping: watch::Sender<bool>,
     accepting: JoinHandle<()>,
@@ -55,29 +64,46 @@ impl Server {
     /// # Errors
     /// One sentence for the operator.
     pub async fn start(settings: Settings) -> Result<Self> {
-        let tls = settings.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
+        let turn_tls = settings.relay.tls != TurnTls::None;
+        let load = |files| Tls::load(files, turn_tls);
+        let tls = settings.tls.as_ref().map(load).transpose()?.map(Arc::new);
         let listener = listen(settings.listen)?;
         let address = listener.local_addr()?;
-        let (choice, members) = (settings.store.clone(), settings.members);
-        let service = tokio::task::spawn_blocking(move || open(&choice, members)).await??;
-        tracing::info!(parties = service.registry().live_parties(), "the store is open");
-        let (hub, hub_ended) = Hub::start(service, members).context("can't start the registry's thread")?;
         let (tls, current_tls) = watch::channel(tls);
         let (stopping, on_stop) = watch::channel(false);
         let (alive_sender, alive) = mpsc::channel(1);
+        let (connections, relays) = rooms();
+        let doors = Doors {
+            places: Arc::new(Semaphore::new(connections)),
+            sources: Sources::default(),
+            stopping: on_stop,
+            alive: alive_sender,
+        };
+        let (relay, servers) = Relay::start(&settings.relay, relays, &doors, &current_tls)?;
+        if let Some(at) = settings.relay.metrics {
+            let listener = TcpListener::bind(at)
+                .await
+                .with_context(|| format!("can't listen on {at} for metrics"))?;
+            tokio::spawn(metrics::serve(listener, relay.metrics(), doors.stopping.clone()));
+        }
+        let (choice, members) = (settings.store.clone(), settings.members);
+        let service = tokio::task::spawn_blocking(move || open(&choice, members, servers)).await??;
+        tracing::info!(parties = service.registry().live_parties(), "the store is open");
+        let (hub, hub_ended) = Hub::start(service, members).context("can't start the registry's thread")?;
         let acceptor = Acceptor {
             hub: hub.clone(),
             tls: current_tls,
             names: settings.names,
             behind_proxy: settings.behind_proxy,
-            places: Arc::new(Semaphore::new(most_connections())),
-            sources: Sources::default(),
-            stopping: on_stop,
-            alive: alive_sender,
+            doors,
+            entrance: relay.entrance(),
+            turn: settings.relay.tls == TurnTls::Shared,
         };
         Ok(Self {
             address,
             tls_files: settings.tls,
+            relay,
+            turn_tls,
             tls,
             stopping,
             accepting: tokio::spawn(acceptor.run(listener)),
@@ -92,13 +118,19 @@ impl Server {
         self.address
     }
 
+    /// Where STUN and TURN are, over UDP.
+    pub fn relay_addresses(&self) -> &[SocketAddr] {
+        self.relay.udp()
+    }
+
     /// Reads certificate and key again, for connections from here on.
     ///
     /// # Errors
     /// When they can't be used; the old ones go on then.
     pub fn reload_tls(&self) -> Result<()> {
         if let Some(files) = &self.tls_files {
-            self.tls.send_replace(Some(Arc::new(Tls::load(files)?)));
+            self.tls
+                .send_replace(Some(Arc::new(Tls::load(files, self.turn_tls)?)));
         }
         Ok(())
     }
@@ -130,7 +162,7 @@ impl Server {
     }
 }
 
-fn open(choice: &StoreChoice, members: u8) -> Result<Service<AnyStore>> {
+fn open(choice: &StoreChoice, members: u8, servers: Box<dyn Servers>) -> Result<Service<AnyStore>> {
     let store = AnyStore::open(choice)?;
     let config = Config {
         members,
@@ -140,7 +172,7 @@ fn open(choice: &StoreChoice, members: u8) -> Result<Service<AnyStore>> {
     OsRng
         .try_fill_bytes(&mut randomness)
         .map_err(|error| anyhow::anyhow!("the system has no randomness: {error}"))?;
-    Ok(Service::new(config, randomness, Instant::now(), store)?)
+    Ok(Service::new(config, randomness, Instant::now(), store)?.with_servers(servers))
 }
 
 fn listen(at: Listen) -> Result<TcpListener> {
@@ -173,8 +205,17 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
+/// How many connections and how many relay sockets there may be.
+fn rooms() -> (usize, u32) {
+    let files = open_files().unwrap_or(usize::MAX);
+    let relays = RELAYS.min(files / 3);
+    let connections = CONNECTIONS.min(files.saturating_sub(OTHER_FILES + relays));
+    (connections, u32::try_from(relays).unwrap_or(u32::MAX))
+}
+
+/// The files that may be open, as many as the system allows at all; none for no limit.
 #[cfg(unix)]
-fn most_connections() -> usize {
+fn open_files() -> Option<usize> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -185,15 +226,12 @@ fn most_connections() -> usize {
         Ok(()) => limit.maximum,
         Err(_) => limit.current,
     };
-    let files = files
-        .and_then(|files| usize::try_from(files).ok())
-        .unwrap_or(usize::MAX);
-    CONNECTIONS.min(files.saturating_sub(OTHER_FILES))
+    files.and_then(|files| usize::try_from(files).ok())
 }
 
 #[cfg(not(unix))]
-fn most_connections() -> usize {
-    CONNECTIONS.saturating_sub(OTHER_FILES)
+fn open_files() -> Option<usize> {
+    None
 }
 
 struct Acceptor {
@@ -201,10 +239,10 @@ struct Acceptor {
     tls: watch::Receiver<Option<Arc<Tls>>>,
     names: Vec<String>,
     behind_proxy: bool,
-    places: Arc<Semaphore>,
-    sources: Sources,
-    stopping: watch::Receiver<bool>,
-    alive: mpsc::Sender<()>,
+    doors: Doors,
+    entrance: Entrance,
+    /// Whether TURN is spoken here as well.
+    turn: bool,
 }
 
 impl Acceptor {
@@ -222,7 +260,8 @@ impl Acceptor {
 
     /// Lets a connection in, or drops it.
     fn accept(&self, stream: TcpStream, remote: SocketAddr) {
-        let remote = remote.ip().to_canonical();
+        let from = SocketAddr::new(remote.ip().to_canonical(), remote.port());
+        let remote = from.ip();
         let Ok(local) = stream.local_addr() else {
             return;
         };
@@ -232,11 +271,11 @@ impl Acceptor {
             tracing::debug!(%remote, "plain connections are for near addresses: dropped");
             return;
         }
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
+        let Ok(place) = self.doors.places.clone().try_acquire_owned() else {
             tracing::warn!("all places for connections are taken");
             return;
         };
-        let Some(counted) = self.sources.enter(remote) else {
+        let Some(counted) = self.doors.sources.enter(remote) else {
             tracing::debug!(%remote, "too many connections from one source");
             return;
         };
@@ -251,23 +290,28 @@ impl Acceptor {
                 authorities: self.authorities(local, tls.as_deref()),
             },
             proxied: self.behind_proxy && remote.is_loopback(),
-            sources: self.sources.clone(),
-            stopping: self.stopping.clone(),
+            relay: self.entrance.clone(),
+            sources: self.doors.sources.clone(),
+            stopping: self.doors.stopping.clone(),
             _held: Held {
                 _place: place,
                 _counted: counted,
-                _alive: self.alive.clone(),
+                _alive: self.doors.alive.clone(),
             },
         };
         match tls {
             None => drop(tokio::spawn(serve(stream, client))),
-            Some(tls) => drop(tokio::spawn(async move {
-                match timeout(HASTE, tls.acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => serve(stream, client).await,
-                    Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
-                    Err(_) => tracing::debug!("a TLS handshake took too long"),
-                }
-            })),
+            Some(tls) => {
+                let turn = self.turn;
+                drop(tokio::spawn(async move {
+                    match timeout(HASTE, tls.acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) if turn => serve_either(stream, (local, from), client).await,
+                        Ok(Ok(stream)) => serve(stream, client).await,
+                        Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
+                        Err(_) => tracing::debug!("a TLS handshake took too long"),
+                    }
+                }));
+            }
         }
     }
 
@@ -280,5 +324,39 @@ impl Acceptor {
         }
         authorities.extend(tls.into_iter().flat_map(|tls| tls.authorities(local.port())));
         authorities
+    }
+}
+
+/// Serves HTTP or TURN, whichever the client wants: it says so in the handshake (RFC 7443), or by its first bytes.
+async fn serve_either(
+    mut stream: TlsStream<TcpStream>,
+    (local, remote): (SocketAddr, SocketAddr),
+    client: Client,
+) {
+    let mut stopping = client.stopping.clone();
+    let turn = async {
+        let asked = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        let mut first = [0; 1024];
+        let mut read = 0;
+        match asked.as_deref() {
+            Some(ALPN_TURN) => {}
+            Some(_) => return serve(stream, client).await,
+            None => match timeout(HASTE, stream.read(&mut first)).await {
+                Ok(Ok(count)) => read = count,
+                Ok(Err(_)) | Err(_) => return,
+            },
+        }
+        let first = &first[..read];
+        // A request line begins with a letter, a STUN message with two zero bits.
+        if first.first().is_some_and(u8::is_ascii_alphabetic) {
+            let (reader, writer) = tokio::io::split(stream);
+            let reader = Cursor::new(first.to_vec()).chain(reader);
+            return serve(tokio::io::join(reader, writer), client).await;
+        }
+        client.relay.serve(stream, local, remote, first).await;
+    };
+    tokio::select! {
+        () = turn => {}
+        _ = stopping.wait_for(|stopping| *stopping) => {}
     }
 }

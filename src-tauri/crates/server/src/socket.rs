@@ -1,6 +1,7 @@
 //! One connection: HTTP, then a WebSocket.
 
 use crate::hub::Hub;
+use crate::relay::Entrance;
 use crate::sources::{Counted, Sources};
 use axum::Router;
 use axum::extract::State;
@@ -43,6 +44,8 @@ pub(crate) struct Client {
     pub(crate) source: Source,
     /// Whether it comes from a proxy on this machine that tells for whom.
     pub(crate) proxied: bool,
+    /// Where the relays learn who is here.
+    pub(crate) relay: Entrance,
     pub(crate) sources: Sources,
     /// Turns true when the server stops.
     pub(crate) stopping: watch::Receiver<bool>,
@@ -64,6 +67,7 @@ pub(crate) async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + '
     let router = Router::new()
         .route(PATH, get(upgrade))
         .route("/healthz", get(health))
+        .route("/metrics", get(metrics))
         .with_state(Arc::new(client));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -89,6 +93,16 @@ async fn health(State(client): State<Arc<Client>>) -> Response {
     }
 }
 
+/// Numbers are the operator's business; others have `--metrics` shown to them or nothing.
+async fn metrics(State(client): State<Arc<Client>>) -> Response {
+    let local = !client.proxied && client.source.address.is_some_and(|address| address.is_loopback());
+    if local {
+        client.relay.metrics().text().into_response()
+    } else {
+        StatusCode::NOT_FOUND.into_response()
+    }
+}
+
 async fn upgrade(
     State(client): State<Arc<Client>>,
     headers: HeaderMap,
@@ -108,6 +122,9 @@ async fn upgrade(
             return StatusCode::TOO_MANY_REQUESTS.into_response();
         }
         source.address = Some(address);
+    }
+    if let Some(address) = source.address {
+        client.relay.seen(address);
     }
     upgrade
         .read_buffer_size(READ_BUFFER)

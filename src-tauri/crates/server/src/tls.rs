@@ -10,6 +10,9 @@ use std::sync::Arc;
 use tokio_rustls::TlsAcceptor;
 use webpki::EndEntityCert;
 
+/// TURN's name in a TLS handshake (RFC 7443 §3).
+pub(crate) const ALPN_TURN: &[u8] = b"stun.turn";
+
 /// What it takes to speak TLS, and under which names.
 #[derive(Clone)]
 pub(crate) struct Tls {
@@ -19,8 +22,8 @@ pub(crate) struct Tls {
 }
 
 impl Tls {
-    /// Reads both files.
-    pub(crate) fn load(files: &TlsFiles) -> Result<Self> {
+    /// Reads both files. With `turn` clients may ask for TURN in the handshake (RFC 7443).
+    pub(crate) fn load(files: &TlsFiles, turn: bool) -> Result<Self> {
         let cert = files.cert.display();
         let chain = CertificateDer::pem_file_iter(&files.cert)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -41,6 +44,9 @@ impl Tls {
             .with_single_cert(chain, key)
             .with_context(|| format!("certificate {cert} and key {} don't fit", files.key.display()))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        if turn {
+            config.alpn_protocols.push(ALPN_TURN.to_vec());
+        }
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),
             names,
