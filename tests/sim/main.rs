@@ -11,7 +11,9 @@
 )]
 
 mod away;
+mod forgeries;
 mod leaving;
+mod liar;
 mod lies;
 mod moving;
 mod refused;
