@@ -16,6 +16,7 @@ mod leaving;
 mod liar;
 mod lies;
 mod moving;
+mod nat;
 mod refused;
 mod silence;
 mod storm;

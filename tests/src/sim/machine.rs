@@ -2,6 +2,7 @@
 //! control plane. What the real engine's edges do with sockets and files is played here.
 
 use super::line::LineId;
+use super::nat::Router;
 use super::plane::{Disk, Plane};
 use super::{Kind, Node, Place, Sim};
 use lanrage_core::dataplane::Dataplane;
@@ -26,6 +27,10 @@ pub(super) struct Machine {
     pub(super) server: Option<ServerUrl>,
     /// It is no player's.
     pub(super) is_server: bool,
+    /// It translates addresses.
+    pub(super) router: Option<Router>,
+    /// It answers STUN requests.
+    pub(super) stun: bool,
     /// How far its clock is off, seconds.
     pub(super) clock_off: i64,
     pub(super) player: Option<Player>,
@@ -73,6 +78,8 @@ impl Machine {
             addresses: place.addresses(number),
             server: None,
             is_server: false,
+            router: None,
+            stun: false,
             clock_off: 0,
             player: None,
             plane: None,
@@ -263,7 +270,7 @@ impl Sim {
             Output::Configure(wish) => self.configure(node, wish),
             // Machines know of no relay, so they wish for none.
             Output::Relays(_) => {}
-            Output::Resolve(_) => {}
+            Output::Resolve(names) => self.look_up(node, names),
             Output::Table(table) => {
                 if let Some(player) = self.machine_mut(node).player.as_mut() {
                     player.dataplane.apply(now, table);

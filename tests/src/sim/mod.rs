@@ -6,6 +6,8 @@
 //! (sockets, adapter, disk, multicast DNS) is played here.
 //!
 //! - [`net`]: links, addresses, who reaches whom.
+//! - [`nat`]: routers that translate addresses.
+//! - [`stun`]: servers that tell where one comes from.
 //! - [`machine`]: a computer with an engine, its disk, its adapter; crash and restart.
 //! - [`line`]: the WebSockets' stand-in: ordered, reliable, late; and the hooks of a control plane that lies.
 //! - [`plane`]: control planes, on a server or inside a founder's engine.
@@ -25,14 +27,17 @@ mod describe;
 mod edge;
 pub mod line;
 pub mod machine;
+pub mod nat;
 mod net;
 pub mod plane;
 pub mod play;
+pub mod stun;
 mod transcript;
 mod wire;
 
 pub use app::{PacketId, Sent};
 pub use line::{Fate, LineId};
+pub use nat::{Looks, Nat, Ports};
 pub use net::{Link, Place};
 pub use transcript::{Kind, Transcript};
 
@@ -70,6 +75,8 @@ pub struct Sim {
     inbox: Option<Inbox>,
     outbox: Option<Outbox>,
     party_limit: Option<u8>,
+    /// STUN servers that there are to ask.
+    stun: Vec<SocketAddr>,
     /// Something that a condition may ask for has changed.
     news: bool,
     /// The transcript, for choosing what it keeps and for reading.
@@ -93,6 +100,8 @@ enum Happening {
     Hosting(Node, u32),
     /// A browsing engine hears who hosts nearby.
     Found(Node, u32),
+    /// The engine's `life` knows the addresses of STUN servers.
+    Resolved(Node, u32, Vec<SocketAddr>),
     /// An application's next packet is due.
     Chat(usize),
 }
@@ -120,6 +129,7 @@ impl Sim {
             inbox: None,
             outbox: None,
             party_limit: None,
+            stun: Vec::new(),
             news: false,
             transcript: Transcript::default(),
         }
@@ -220,6 +230,7 @@ impl Sim {
             Happening::Adapter(node, life) => self.adapter_is_as_wished(node, life),
             Happening::Hosting(node, life) => self.hosting_is_as_wished(node, life),
             Happening::Found(node, life) => self.browse_answers(node, life),
+            Happening::Resolved(node, life, servers) => self.resolved(node, life, servers),
             Happening::Chat(chat) => self.chat_on(chat),
         }
     }

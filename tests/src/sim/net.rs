@@ -1,7 +1,7 @@
 //! The network between machines: who reaches whom, and what the way does to datagrams and streams.
 //!
 //! Public addresses are reached from everywhere that has one of the same family, private ones from the same
-//! switch only. There is no address translation: peers that can't reach each other directly do not.
+//! switch only. A switch is an island unless a router stands on it.
 
 use super::Node;
 use rand_chacha::ChaCha8Rng;
@@ -194,7 +194,7 @@ fn is_private(address: IpAddr) -> bool {
     matches!(address, IpAddr::V4(v4) if v4.is_private())
 }
 
-fn shares_prefix(a: IpAddr, b: IpAddr, prefix: u8) -> bool {
+pub(super) fn shares_prefix(a: IpAddr, b: IpAddr, prefix: u8) -> bool {
     let bits = |address: IpAddr| match address {
         IpAddr::V4(v4) => u128::from(v4.to_bits()) << 96,
         IpAddr::V6(v6) => v6.to_bits(),
@@ -211,6 +211,7 @@ pub(super) fn kind_of(datagram: &[u8]) -> (super::Kind, &'static str) {
         (Some([3, 0, 0, 0]), 64) => (Kind::Handshake, "cookie"),
         (Some([4, 0, 0, 0]), 32) => (Kind::Data, "keepalive"),
         (Some([4, 0, 0, 0]), 33..) => (Kind::Data, "data"),
+        _ if datagram.get(4..8) == Some(&[0x21, 0x12, 0xA4, 0x42]) => (Kind::Probe, "stun"),
         _ => (Kind::Probe, "probe"),
     }
 }

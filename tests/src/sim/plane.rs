@@ -2,6 +2,7 @@
 //! server or inside the founder's engine.
 
 use super::line::LineId;
+use super::stun::Named;
 use super::{Kind, Node, Sim};
 use lanrage_core::io::Saved;
 use lanrage_proto::limits::DEFAULT_PORT;
@@ -68,10 +69,16 @@ impl Sim {
             only,
             ..Config::default()
         };
+        // A founder's own control plane knows of no servers.
+        let named = match only {
+            None => self.stun.clone(),
+            Some(_) => Vec::new(),
+        };
         let machine = self.machine_mut(node);
         machine.disk.planes = life;
         let service = match Service::new(config, randomness, now, machine.disk.parties.clone()) {
-            Ok(service) => service,
+            Ok(service) if named.is_empty() => service,
+            Ok(service) => service.with_servers(Box::new(Named(named))),
             Err(error) => panic!("{error}"),
         };
         machine.plane = Some(Plane {

@@ -22,6 +22,12 @@ impl Sim {
     }
 
     pub(super) fn datagram_arrives(&mut self, node: Node, at: SocketAddr, from: SocketAddr, bytes: Vec<u8>) {
+        if self.machine(node).router.is_some() {
+            return self.route(node, at, from, bytes);
+        }
+        if self.machine(node).stun {
+            return self.stun_answers(node, at, from, &bytes);
+        }
         if at.port() != DEFAULT_PORT {
             return;
         }
@@ -72,13 +78,33 @@ impl Sim {
             "{} sends by {path:?}, a transport that no edge has",
             self.name(node)
         );
-        let Some((to, source)) = self.way(node, path.remote) else {
-            self.note(
-                kind,
-                node,
-                format_args!("{what} {} to {}: no way", bytes.len(), path.remote),
-            );
-            return;
+        let place = self.machine(node).place;
+        match self.own_source(node, path.remote.ip()) {
+            Some(source) => {
+                let from = SocketAddr::new(source, DEFAULT_PORT);
+                self.hop(node, place, path.remote, from, bytes);
+            }
+            None => self.no_way(node, path.remote, &bytes),
+        }
+    }
+
+    fn no_way(&mut self, node: Node, remote: SocketAddr, bytes: &[u8]) {
+        let (kind, what) = kind_of(bytes);
+        self.note(
+            kind,
+            node,
+            format_args!("{what} {} to {remote}: no way", bytes.len()),
+        );
+    }
+
+    /// A datagram leaves a machine, on its side towards `near`, for the next one on its way.
+    pub(super) fn hop(&mut self, node: Node, near: Place, at: SocketAddr, from: SocketAddr, bytes: Vec<u8>) {
+        let (kind, what) = kind_of(&bytes);
+        let Some(to) = self
+            .next_hop(near, at.ip())
+            .filter(|to| *to != node || at.ip() == from.ip())
+        else {
+            return self.no_way(node, at, &bytes);
         };
         let arrival = self.links.datagram(&mut self.chance, self.now, node, to);
         if self.transcript.keeps(kind) {
@@ -86,21 +112,12 @@ impl Sim {
             let name = self.name(to).to_owned();
             self.note(kind, node, format_args!("{what} {} to {name}{lost}", bytes.len()));
         }
-        if let Some(at) = arrival {
-            let from = SocketAddr::new(source, DEFAULT_PORT);
-            self.at(
-                at,
-                Happening::Datagram {
-                    to,
-                    at: path.remote,
-                    from,
-                    bytes,
-                },
-            );
+        if let Some(arrival) = arrival {
+            self.at(arrival, Happening::Datagram { to, at, from, bytes });
         }
     }
 
-    /// Which machine an address leads to from here, and the own address used on that way.
+    /// Which machine an address leads a stream to from here, and the address it comes from there.
     pub(super) fn way(&self, from: Node, to: SocketAddr) -> Option<(Node, IpAddr)> {
         let source = self.source(from, to.ip())?;
         let near = self.machine(from).place;
@@ -112,7 +129,22 @@ impl Sim {
         Some((Node(index), source))
     }
 
+    /// The address that a stream from a machine comes from: its own, or that of the router it leaves by.
     pub(super) fn source(&self, from: Node, to: IpAddr) -> Option<IpAddr> {
-        source_for(&self.machine(from).addresses, to)
+        let machine = self.machine(from);
+        let own = source_for(&machine.addresses, to);
+        own.or_else(|| self.source(self.uplink(machine.place)?, to))
+    }
+
+    /// The own address that a machine sends from.
+    fn own_source(&self, node: Node, to: IpAddr) -> Option<IpAddr> {
+        let machine = self.machine(node);
+        let own = source_for(&machine.addresses, to);
+        let routed = || {
+            self.uplink(machine.place)?;
+            let mut own = machine.addresses.iter().map(|(ip, _)| *ip);
+            own.find(|ip| ip.is_ipv4() == to.is_ipv4())
+        };
+        own.or_else(routed)
     }
 }
