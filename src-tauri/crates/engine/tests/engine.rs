@@ -31,7 +31,7 @@ impl Engine {
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("engine.toml"), "mdns = false\n").unwrap();
+        std::fs::write(dir.path().join("engine.toml"), "mdns = false\nstun = \"none\"\n").unwrap();
         let process = Self::spawn(&dir, &[]);
         let mut engine = Self { dir, process };
         engine.wait();
