@@ -33,6 +33,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use stream::Carrier;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -211,7 +212,7 @@ impl Entrance {
         Metrics(self.0.clone())
     }
 
-    /// Serves TURN on a stream until it ends. `first` is what was already read of it.
+    /// Serves TURN on a TLS stream until it ends. `first` is what was already read of it.
     pub(crate) async fn serve(
         &self,
         stream: impl AsyncRead + AsyncWrite + Send + Unpin,
@@ -220,7 +221,7 @@ impl Entrance {
         first: &[u8],
     ) {
         let client = self.0.stream_client(Service::Turn, local, remote);
-        stream::serve(&self.0, stream, client, first).await;
+        stream::serve(&self.0, stream, Carrier::Tls, client, first).await;
     }
 }
 
@@ -315,9 +316,9 @@ async fn accept(
             let _held = held;
             let serve = async {
                 match tls {
-                    None => stream::serve(&shared, stream, client, &[]).await,
+                    None => stream::serve(&shared, stream, Carrier::Tcp, client, &[]).await,
                     Some(tls) => match timeout(HASTE, tls.acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => stream::serve(&shared, stream, client, &[]).await,
+                        Ok(Ok(stream)) => stream::serve(&shared, stream, Carrier::Tls, client, &[]).await,
                         Ok(Err(error)) => tracing::debug!(%error, "no TLS handshake"),
                         Err(_) => tracing::debug!("a TLS handshake took too long"),
                     },

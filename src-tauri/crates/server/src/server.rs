@@ -340,8 +340,7 @@ async fn serve_either(
         let mut read = 0;
         match asked.as_deref() {
             Some(ALPN_TURN) => {}
-            Some(_) => return serve(stream, client).await,
-            None => match timeout(HASTE, stream.read(&mut first)).await {
+            Some(_) | None => match timeout(HASTE, stream.read(&mut first)).await {
                 Ok(Ok(count)) => read = count,
                 Ok(Err(_)) | Err(_) => return,
             },

@@ -45,7 +45,8 @@ impl Tls {
             .with_context(|| format!("certificate {cert} and key {} don't fit", files.key.display()))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         if turn {
-            config.alpn_protocols.push(ALPN_TURN.to_vec());
+            // First, as coturn's clients offer both.
+            config.alpn_protocols.insert(0, ALPN_TURN.to_vec());
         }
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),

@@ -15,8 +15,17 @@ const IDLE: Duration = Duration::from_secs(30);
 const STUCK: Duration = Duration::from_secs(60);
 /// Read at a time.
 const READ: usize = 16 * 1024;
-/// Written at a time: a TLS record.
+/// Written at a time.
 const WRITE: usize = 16 * 1024;
+
+/// What frames travel in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carrier {
+    /// Bytes without bounds: as many frames at once as there are.
+    Tcp,
+    /// Records: one for each frame, as there are clients (coturn's among them) that take a record for a message.
+    Tls,
+}
 
 /// What waits for one stream.
 #[derive(Debug)]
@@ -59,14 +68,14 @@ impl Outlet {
     }
 
     /// Waits for frames and takes some; none when the client is lost.
-    async fn take(&self, out: &mut Vec<u8>) -> Option<()> {
+    async fn take(&self, out: &mut Vec<u8>, room: usize) -> Option<()> {
         loop {
             {
                 let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
                 if inner.lost {
                     return None;
                 }
-                inner.queue.fill(out, WRITE);
+                inner.queue.fill(out, room);
             }
             if !out.is_empty() {
                 return Some(());
@@ -80,6 +89,7 @@ impl Outlet {
 pub(super) async fn serve(
     shared: &Arc<Shared>,
     stream: impl AsyncRead + AsyncWrite + Send + Unpin,
+    carrier: Carrier,
     client: Client,
     first: &[u8],
 ) {
@@ -90,7 +100,7 @@ pub(super) async fn serve(
     let (reader, writer) = tokio::io::split(stream);
     tokio::select! {
         () = read(shared, reader, &client, first) => {}
-        () = write(writer, &outlet) => {}
+        () = write(writer, carrier, &outlet) => {}
     }
 }
 
@@ -123,9 +133,13 @@ async fn read(shared: &Arc<Shared>, mut stream: impl AsyncRead + Unpin, client: 
     }
 }
 
-async fn write(mut stream: impl AsyncWrite + Unpin, outlet: &Outlet) {
+async fn write(mut stream: impl AsyncWrite + Unpin, carrier: Carrier, outlet: &Outlet) {
+    let room = match carrier {
+        Carrier::Tcp => WRITE,
+        Carrier::Tls => 0,
+    };
     let mut bytes = Vec::new();
-    while outlet.take(&mut bytes).await.is_some() {
+    while outlet.take(&mut bytes, room).await.is_some() {
         let write = async {
             stream.write_all(&bytes).await?;
             stream.flush().await
