@@ -331,6 +331,24 @@ mod tests {
     }
 
     #[test]
+    fn stun_and_turn_have_their_names_in_the_file_too() {
+        let settings = file(
+            "listen = \"10.0.0.1:9\"\nstun = \"10.0.0.1,10.0.0.2\"\nturn-tcp = \"none\"\nrelay-ports = \"50000-50009\"\n\
+             public-ip = \"203.0.113.7\"\nallow-peer = [\"10.0.0.0/8\", \"fd00::/8\"]\nmember-mbit = 5\n",
+        )
+        .unwrap()
+        .relay;
+        assert_eq!((settings.udp.len(), settings.tcp.len()), (4, 0));
+        assert_eq!(settings.ports, 50_000..=50_009);
+        assert_eq!(settings.public_ips, [IpAddr::from([203, 0, 113, 7])]);
+        assert_eq!(settings.allow_peers.len(), 2);
+        let error = file("listen = \"10.0.0.1:9\"\nrelay-ports = \"9\"\n")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("line 2") && error.contains("FROM-TO"), "{error}");
+    }
+
+    #[test]
     fn a_mistake_in_the_file_is_named_with_its_line() {
         let error = file("listen = \"127.0.0.1:9\"\n\nstore = \"postgres\"\n")
             .unwrap_err()

@@ -336,3 +336,159 @@ fn read_secret(path: &Path) -> Result<Secret> {
     }
     Ok(Secret::new(text))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        relay: RelayArgs,
+    }
+
+    fn read(listen: &str, tls: bool, args: &[&str]) -> Result<RelaySettings> {
+        let line = Line::try_parse_from([&["server"], args].concat())?;
+        let listen = match listen {
+            "" => Listen::Everywhere(51820),
+            at => Listen::At(at.parse()?),
+        };
+        RelaySettings::read(line.relay, listen, tls)
+    }
+
+    fn shown(doors: &[Door]) -> Vec<String> {
+        let show = |door: &Door| {
+            let named = if door.named { "" } else { "?" };
+            format!("{:?} {}{named}", door.service, door.at)
+        };
+        doors.iter().map(show).collect()
+    }
+
+    #[test]
+    fn without_a_word_everything_is_on_3478() {
+        let all = ["Turn 0.0.0.0:3478?", "Turn [::]:3478?"];
+        let settings = read("", false, &[]).unwrap();
+        assert_eq!(shown(&settings.udp), all);
+        assert_eq!(shown(&settings.tcp), all);
+        assert_eq!((settings.tls, settings.behaviour), (TurnTls::None, None));
+        assert_eq!(read("", true, &[]).unwrap().tls, TurnTls::Shared);
+        assert_eq!(shown(&read("[::]:443", true, &[]).unwrap().udp), all);
+        let near = read("192.168.1.5:51820", false, &[]).unwrap();
+        assert_eq!(shown(&near.udp), ["Turn 192.168.1.5:3478?"]);
+    }
+
+    #[test]
+    fn a_second_address_makes_four_and_turn_stays_on_the_first() {
+        let settings = read("", false, &["--stun", "203.0.113.1,203.0.113.2"]).unwrap();
+        assert_eq!(
+            shown(&settings.udp),
+            [
+                "Turn 203.0.113.1:3478",
+                "Stun 203.0.113.2:3479",
+                "Stun 203.0.113.1:3479",
+                "Stun 203.0.113.2:3478"
+            ]
+        );
+        assert_eq!(shown(&settings.tcp), ["Turn 203.0.113.1:3478"]);
+        for wrong in [
+            "203.0.113.1,203.0.113.1",
+            "0.0.0.0,203.0.113.2",
+            "203.0.113.1:1,203.0.113.2:1",
+            "203.0.113.1,[2a00::1]",
+        ] {
+            assert!(read("", false, &["--stun", wrong]).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn each_part_can_be_elsewhere_or_nowhere() {
+        let settings = read("", false, &["--stun", "none", "--turn", "none"]).unwrap();
+        assert!(settings.udp.is_empty() && settings.tcp.is_empty() && !settings.turn());
+        let settings = read(
+            "",
+            false,
+            &[
+                "--stun",
+                "10.0.0.1:1",
+                "--turn",
+                "10.0.0.1:2",
+                "--turn-tcp",
+                "10.0.0.1:3",
+            ],
+        )
+        .unwrap();
+        assert_eq!(shown(&settings.udp), ["Turn 10.0.0.1:2", "Stun 10.0.0.1:1"]);
+        assert_eq!(shown(&settings.tcp), ["Turn 10.0.0.1:3"]);
+        let settings = read("", false, &["--turn", "none", "--turn-tcp", "10.0.0.1"]).unwrap();
+        assert!(settings.turn());
+        assert_eq!(shown(&settings.udp), ["Stun 0.0.0.0:3478?", "Stun [::]:3478?"]);
+    }
+
+    #[test]
+    fn turn_over_tls_wants_a_certificate_and_may_share_its_port() {
+        let at = |at: &str| read("10.0.0.1:443", true, &["--turn-tls", at]).unwrap().tls;
+        assert_eq!(at("10.0.0.1:443"), TurnTls::Shared);
+        assert_eq!(at("10.0.0.1:5349"), TurnTls::At("10.0.0.1:5349".parse().unwrap()));
+        assert_eq!(at("none"), TurnTls::None);
+        assert!(read("10.0.0.1:443", false, &["--turn-tls", "10.0.0.1:443"]).is_err());
+    }
+
+    #[test]
+    fn another_server_is_handed_out_with_its_secret_and_ours_stays_off() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "a secret of some length\n").unwrap();
+        let path = file.path().display().to_string();
+        let uri = [
+            "--turn-uri",
+            "turn:relay.example.org",
+            "--turn-secret-file",
+            &path,
+        ];
+        let settings = read("", true, &uri).unwrap();
+        assert!(!settings.turn());
+        let password = settings.secret.unwrap().password("1:a");
+        assert_eq!(password, Secret::new("a secret of some length").password("1:a"));
+        assert_eq!(shown(&settings.udp), ["Stun 0.0.0.0:3478?", "Stun [::]:3478?"]);
+        let both = read("", false, &[&uri[..], &["--turn", "10.0.0.1"]].concat()).unwrap();
+        assert!(both.turn());
+        assert!(read("", false, &uri[..2]).is_err(), "no secret");
+        std::fs::write(file.path(), "short").unwrap();
+        assert!(read("", false, &uri).is_err());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for wrong in [
+            ["--relay-ports", "5000-4000"],
+            ["--relay-ports", "80-90"],
+            ["--relay-ports", "50000"],
+            ["--allow-peer", "10.0.0.0/33"],
+            ["--turn-uri", "https://relay.example.org"],
+            ["--stun", "host"],
+            ["--turn", "10.0.0.1,10.0.0.2"],
+        ] {
+            assert!(read("", false, &wrong).is_err(), "{wrong:?}");
+        }
+        assert!(read("", false, &["--public-ip", "1.1.1.1", "--public-ip", "2.2.2.2"]).is_err());
+        assert!(read("", false, &["--public-ip", "1.1.1.1", "--public-ip", "2a00::1"]).is_ok());
+        let settings = read(
+            "",
+            false,
+            &[
+                "--relay-ports",
+                "50000-50009",
+                "--member-mbit",
+                "8",
+                "--relay-mbit",
+                "0",
+            ],
+        )
+        .unwrap();
+        assert_eq!(settings.ports, 50_000..=50_009);
+        assert_eq!(
+            (settings.member_bytes.each_second, settings.bytes),
+            (1_000_000, Pace::UNLIMITED)
+        );
+    }
+}

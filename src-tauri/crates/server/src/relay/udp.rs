@@ -113,11 +113,8 @@ impl UdpEnd {
             segment_size,
             src_ip: source.filter(|_| self.bound.ip().is_unspecified()),
         };
-        let send = |transmit: Transmit<'_>| {
-            self.socket.try_io(Interest::WRITABLE, || {
-                self.state.try_send((&self.socket).into(), &transmit)
-            })
-        };
+        // Nobody waits for room, so the runtime's idea of it is not asked: for a socket just opened it is "none yet".
+        let send = |transmit: Transmit<'_>| self.state.try_send((&self.socket).into(), &transmit);
         let several = bytes.len() > segment;
         if several && bytes.len().div_ceil(segment) <= self.state.max_gso_segments() {
             match send(transmit(bytes, Some(segment))) {
