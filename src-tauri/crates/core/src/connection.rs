@@ -65,6 +65,8 @@ pub(crate) struct Peer {
     state: State,
     agent: Agent,
     latency: Latency,
+    /// How many answers the latency rested on when it was last shown.
+    shown_answers: u32,
     replay: ReplayWindow,
     tunnel: Tunnel,
     /// Counts the probes to this peer. It starts where the member's own count stands and gives it back in
@@ -122,6 +124,7 @@ impl Peer {
             state: State::Connecting { since: now },
             agent: Agent::default(),
             latency: Latency::default(),
+            shown_answers: 0,
             replay: ReplayWindow::default(),
             tunnel: Tunnel {
                 initiates: cx.me.id() < member,
@@ -457,6 +460,9 @@ impl Peer {
             self.ping(now, path, cx);
         }
         self.latency.expire(now);
+        // Every new ping is seen: one a second and peer at most.
+        let answers = self.latency.answers();
+        wants.view |= std::mem::replace(&mut self.shown_answers, answers) != answers;
         if !self.called {
             // The peer's record is here, so ours may be new to it: both sides begin together.
             self.called = true;
