@@ -16,15 +16,16 @@
 //! [`watch::Watch`] decides when to discover, and keeps the mapping alive in between.
 
 mod discovery;
-mod family;
 mod filter;
 mod predict;
 mod request;
+mod surroundings;
 pub(crate) mod watch;
 
-pub use discovery::{Contacted, Discovery, Surroundings};
+pub use discovery::Discovery;
 pub use lanrage_proto::ipc::NatType;
 pub use predict::{Prediction, predict};
+pub use surroundings::{Contacted, Surroundings};
 
 use std::net::SocketAddr;
 use std::time::Duration;

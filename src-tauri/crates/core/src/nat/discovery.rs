@@ -1,146 +1,113 @@
-//! One discovery: both address families side by side, and the requests they send.
+//! Discovery within one address family: facts, and the next step that follows from them.
 
-use super::family::Family;
-use super::{NatReport, Reason};
-use crate::stun::{self, Change, TransactionId};
-use lanrage_proto::PartyRange;
-use lanrage_proto::server_url::is_reachable_unicast;
-use rand_chacha::ChaCha20Rng;
-use rand_core::RngCore;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use super::filter::{Filter, Test};
+use super::request::{Pending, Turn};
+use super::surroundings::Surroundings;
+use super::{Evidence, FamilyReport, Filtering, Mapping, NatType, Reason};
+use crate::stun::{self, Answer, TransactionId};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// NATs let an address in for some minutes after it was sent to (RFC 4787 REQ-5: at least two). Nothing is concluded
-/// from its answers before this has passed.
-pub(super) const REMEMBERED: Duration = Duration::from_secs(10 * 60);
-/// Addresses remembered at most; the oldest goes first.
-const MOST_REMEMBERED: usize = 64;
+/// A server that did not answer within this no longer holds up the next.
+const STAGGER: Duration = Duration::from_millis(250);
+/// After the first answer, the others get this long before filtering is tested without them.
+const SETTLING: Duration = Duration::from_secs(1);
 
-/// Which addresses STUN requests went to lately from this computer's primary sockets.
-#[derive(Debug, Default)]
-pub struct Contacted(BTreeMap<SocketAddr, Instant>);
+/// What a destination said of us.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seen {
+    pub(super) mapped: SocketAddr,
+    pub(super) rtt: Duration,
+    /// Its other address, as far as it can be of use.
+    pub(super) other: Option<SocketAddr>,
+    at: Instant,
+}
 
-impl Contacted {
-    pub(super) fn note(&mut self, now: Instant, to: SocketAddr) {
-        self.0
-            .retain(|_, at| now.saturating_duration_since(*at) < REMEMBERED);
-        if self.0.len() >= MOST_REMEMBERED {
-            let oldest = self.0.iter().min_by_key(|(_, at)| **at).map(|(to, _)| *to);
-            oldest.and_then(|oldest| self.0.remove(&oldest));
+#[derive(Debug)]
+enum State {
+    Asking(Pending),
+    Answered(Seen),
+    Silent,
+}
+
+/// An address that was asked where we come from.
+#[derive(Debug)]
+struct Destination {
+    at: SocketAddr,
+    /// What it saw may be compared: nothing unasked can have come from there before.
+    comparable: bool,
+    state: State,
+}
+
+impl Destination {
+    fn seen(&self) -> Option<&Seen> {
+        match &self.state {
+            State::Answered(seen) => Some(seen),
+            State::Asking(_) | State::Silent => None,
         }
-        self.0.insert(to, now);
     }
 
-    /// Whether anything was sent to any port of this address.
-    pub(super) fn knows_ip(&self, now: Instant, ip: IpAddr) -> bool {
-        self.0
-            .iter()
-            .any(|(to, at)| to.ip() == ip && now.saturating_duration_since(*at) < REMEMBERED)
-    }
-
-    pub(super) fn knows(&self, now: Instant, to: SocketAddr) -> bool {
-        self.0
-            .get(&to)
-            .is_some_and(|at| now.saturating_duration_since(*at) < REMEMBERED)
-    }
-
-    /// What was sent before this moment belongs to a mapping that is gone.
-    pub(super) fn forget_before(&mut self, moment: Instant) {
-        self.0.retain(|_, at| *at >= moment);
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
+    fn is_asking(&self) -> bool {
+        matches!(self.state, State::Asking(_))
     }
 }
 
-/// What a discovery needs of its surroundings to act.
-pub struct Surroundings<'a> {
-    /// For transaction numbers.
-    pub rng: &'a mut ChaCha20Rng,
-    /// What was asked lately.
-    pub contacted: &'a mut Contacted,
-    /// Addresses that anything else is sent to from the same sockets.
-    pub others: &'a BTreeSet<IpAddr>,
-    /// The party's addresses, which no server has.
-    pub range: PartyRange,
-    /// Where requests go: to be sent from the primary socket of the address's family.
-    pub out: &'a mut VecDeque<(SocketAddr, Vec<u8>)>,
-}
-
-impl Surroundings<'_> {
-    pub(super) fn draw(&mut self) -> TransactionId {
-        let mut id = TransactionId::default();
-        self.rng.fill_bytes(&mut id);
-        id
-    }
-
-    pub(super) fn ask(&mut self, now: Instant, to: SocketAddr, id: TransactionId, change: Change) {
-        self.contacted.note(now, to);
-        self.out.push_back((to, stun::request(id, change)));
-    }
-
-    /// Whether nothing was sent there, so that what comes from there comes unasked.
-    pub(super) fn is_fresh(&self, now: Instant, ip: IpAddr) -> bool {
-        !self.contacted.knows_ip(now, ip) && !self.others.contains(&ip)
-    }
-
-    /// Whether a server may name this as its other address. Ports of well-known services are none to be asked on
-    /// somebody's word.
-    pub(super) fn is_askable(&self, at: SocketAddr) -> bool {
-        at.port() >= 1024 && is_reachable_unicast(at.ip(), self.range)
-    }
-}
-
-/// Finding out what stands between this computer and the internet.
+/// Finding out what stands between this computer and the internet, in one address family.
 pub struct Discovery {
-    v4: Option<Family>,
-    v6: Option<Family>,
+    own: Vec<SocketAddr>,
+    earlier: Option<SocketAddr>,
+    began: Instant,
+    /// Servers not asked yet.
+    queue: VecDeque<SocketAddr>,
+    /// Those that wait because a test of filtering is to be answered from there.
+    held: Vec<SocketAddr>,
+    newest: Option<(SocketAddr, Instant)>,
+    destinations: Vec<Destination>,
+    filter: Filter,
+    tests: Vec<Evidence>,
+    /// Servers whose other address was tested.
+    tested: Vec<SocketAddr>,
+    /// The mapping was seen to change.
+    changed: bool,
+    /// When the facts were looked at last.
+    looked: Instant,
 }
 
 impl Discovery {
     /// Asks these servers, in this order, as far as they are needed. `own` are this computer's addresses with the port
-    /// of the primary sockets; a family without one is left out. `earlier` is what was known before: a mapping that
-    /// is another now forgets who was sent to by the one before.
+    /// of the primary socket; all are of one family. `earlier` is where this computer was mapped to before: another
+    /// mapping now lets in nobody whom the one before had been used for.
     pub fn new(
         now: Instant,
         servers: &[SocketAddr],
         own: &[SocketAddr],
-        earlier: Option<&NatReport>,
+        earlier: Option<SocketAddr>,
     ) -> Self {
-        let family = |is_v4: bool| {
-            let of = |list: &[SocketAddr]| -> Vec<SocketAddr> {
-                list.iter().copied().filter(|at| at.is_ipv4() == is_v4).collect()
-            };
-            let (servers, own) = (of(servers), of(own));
-            let earlier = earlier.and_then(|report| if is_v4 { report.v4.mapped } else { report.v6.mapped });
-            (!servers.is_empty() && !own.is_empty()).then(|| Family::new(now, servers, own, earlier))
-        };
         Self {
-            v4: family(true),
-            v6: family(false),
+            own: own.to_vec(),
+            earlier,
+            began: now,
+            queue: servers.iter().copied().collect(),
+            held: Vec::new(),
+            newest: None,
+            destinations: Vec::new(),
+            filter: Filter::Waiting,
+            tests: Vec::new(),
+            tested: Vec::new(),
+            changed: false,
+            looked: now,
         }
     }
 
-    fn families(&self) -> impl Iterator<Item = &Family> {
-        [&self.v4, &self.v6].into_iter().flatten()
-    }
-
-    fn families_mut(&mut self) -> impl Iterator<Item = &mut Family> {
-        [&mut self.v4, &mut self.v6].into_iter().flatten()
-    }
-
-    /// Lets time pass: what is due goes out.
-    pub fn wake(&mut self, now: Instant, cx: &mut Surroundings<'_>) {
-        for family in self.families_mut() {
-            family.wake(now, cx);
-        }
-    }
-
-    /// When to call [`Discovery::wake`] next; none when it is done.
-    pub fn next_wake(&self) -> Option<Instant> {
-        self.families().filter_map(Family::next_wake).min()
+    /// Whether a transaction is one of these.
+    fn owns(&self, id: &TransactionId) -> bool {
+        let of_destination = |destination: &Destination| match &destination.state {
+            State::Asking(pending) => pending.id == *id,
+            State::Answered(_) | State::Silent => false,
+        };
+        self.destinations.iter().any(of_destination)
+            || matches!(&self.filter, Filter::Testing(test) if test.owns(id))
     }
 
     /// A STUN message came from this address. Whether it answered one of the requests.
@@ -151,34 +118,422 @@ impl Discovery {
         bytes: &[u8],
         cx: &mut Surroundings<'_>,
     ) -> bool {
-        let Some(id) = stun::transaction_of(bytes) else {
-            return false;
-        };
-        let Some(family) = self.families_mut().find(|family| family.owns(&id)) else {
+        let Some(id) = stun::transaction_of(bytes).filter(|id| self.owns(id)) else {
             return false;
         };
         if let Some(answer) = stun::answer(bytes) {
-            family.answered(now, from, id, &answer, cx);
-            family.wake(now, cx);
+            self.answered(now, from, id, &answer, cx);
+            self.wake(now, cx);
         }
         true
     }
 
+    /// An answer to one of the requests. `from` is where it came from, which proves more than what it says.
+    fn answered(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        id: TransactionId,
+        answer: &Answer,
+        cx: &mut Surroundings<'_>,
+    ) {
+        if let Filter::Testing(test) = &mut self.filter
+            && test.owns(&id)
+        {
+            let before = self.destinations.iter().find(|known| known.at == test.server);
+            let before = before.and_then(Destination::seen).map(|seen| seen.mapped);
+            let moved = answer.mapped.is_some() && before.is_some() && answer.mapped != before;
+            self.changed |= moved;
+            return test.answered(now, from, id, answer, cx);
+        }
+        let destination = self.destinations.iter_mut().find_map(|destination| {
+            let State::Asking(pending) = &destination.state else {
+                return None;
+            };
+            (pending.id == id && destination.at == from).then_some((
+                destination.at,
+                pending.rtt(now),
+                destination,
+            ))
+        });
+        let Some((at, rtt, destination)) = destination else {
+            return;
+        };
+        let Some(mapped) = answer.mapped.filter(|mapped| mapped.is_ipv4() == at.is_ipv4()) else {
+            // It speaks, but has nothing to tell.
+            destination.state = State::Silent;
+            return;
+        };
+        let other = answer.other.filter(|other| {
+            other.is_ipv4() == at.is_ipv4()
+                && other.ip() != at.ip()
+                && other.port() != at.port()
+                && cx.is_askable(*other)
+                && self.own.iter().all(|own| own.ip() != other.ip())
+        });
+        destination.state = State::Answered(Seen {
+            mapped,
+            rtt,
+            other,
+            at: now,
+        });
+        if self.earlier.take().is_some_and(|earlier| earlier != mapped) {
+            cx.contacted.forget_before(self.began);
+        }
+    }
+
+    /// Lets time pass, and takes the steps that the facts allow.
+    pub fn wake(&mut self, now: Instant, cx: &mut Surroundings<'_>) {
+        for destination in &mut self.destinations {
+            if let State::Asking(pending) = &mut destination.state
+                && pending.wake(now, destination.at, cx) == Turn::GaveUp
+            {
+                destination.state = State::Silent;
+            }
+        }
+        self.looked = now;
+        if !self.is_done() {
+            self.ask_servers(now, cx);
+            self.test_filtering(now, cx);
+            self.ask_elsewhere(now, cx);
+        }
+    }
+
+    fn ask(&mut self, now: Instant, at: SocketAddr, comparable: bool, cx: &mut Surroundings<'_>) {
+        if self.destinations.iter().all(|known| known.at != at) {
+            let pending = Pending::ask(now, at, cx);
+            self.destinations.push(Destination {
+                at,
+                comparable,
+                state: State::Asking(pending),
+            });
+        }
+    }
+
+    fn is_asking(&self) -> bool {
+        self.destinations.iter().any(Destination::is_asking)
+    }
+
+    /// Servers that answered, in the order they were given.
+    fn servers(&self) -> impl Iterator<Item = (SocketAddr, &Seen)> {
+        self.destinations
+            .iter()
+            .filter(|known| known.comparable)
+            .filter_map(|known| Some((known.at, known.seen()?)))
+    }
+
+    /// What a mapping depends on, as far as that was seen.
+    fn mapping(&self) -> Option<Mapping> {
+        let seen: Vec<(SocketAddr, SocketAddr)> =
+            self.servers().map(|(at, seen)| (at, seen.mapped)).collect();
+        let pairs = || {
+            let after = |i: usize| seen.iter().skip(i + 1);
+            seen.iter()
+                .enumerate()
+                .flat_map(move |(i, a)| after(i).map(move |b| (a, b)))
+        };
+        let same_ip = |(a, b): &(&(SocketAddr, SocketAddr), &(SocketAddr, SocketAddr))| a.0.ip() == b.0.ip();
+        let differ = |(a, b): &(&(SocketAddr, SocketAddr), &(SocketAddr, SocketAddr))| a.1 != b.1;
+        if !pairs().any(|pair| differ(&pair)) {
+            return pairs()
+                .any(|pair| !same_ip(&pair))
+                .then_some(Mapping::EndpointIndependent);
+        }
+        Some(if !pairs().any(|pair| same_ip(&pair)) {
+            Mapping::EndpointDependent
+        } else if pairs().any(|pair| same_ip(&pair) && differ(&pair)) {
+            Mapping::AddressAndPortDependent
+        } else {
+            Mapping::AddressDependent
+        })
+    }
+
+    /// Whether a test of filtering may yet be answered from there.
+    fn is_reserved(&self, at: SocketAddr) -> bool {
+        !self.filter.is_settled()
+            && self.servers().any(|(server, seen)| {
+                seen.other.is_some_and(|other| {
+                    at.ip() == other.ip() || at == SocketAddr::new(server.ip(), other.port())
+                })
+            })
+    }
+
+    /// Whether nothing came from there unasked that the NAT may have kept for itself: some then give what is sent
+    /// there another port.
+    fn is_clean(&self, at: SocketAddr) -> bool {
+        let awaited = |test: &Evidence| match *test {
+            Evidence::Filter {
+                server,
+                other,
+                both,
+                port,
+                ..
+            } => {
+                both.is_none() && at == other
+                    || port.is_none() && at == SocketAddr::new(server.ip(), other.port())
+            }
+            Evidence::Asked { .. } | Evidence::Earlier => false,
+        };
+        matches!(self.filter, Filter::Known(Filtering::EndpointIndependent))
+            || !self.tests.iter().any(awaited)
+    }
+
+    /// Whether those asked so far are all that is needed.
+    fn has_enough(&self) -> bool {
+        let testable = match self.filter {
+            Filter::Testing(_) | Filter::Checking { .. } | Filter::Known(_) | Filter::Unknown(_) => true,
+            Filter::Waiting | Filter::Failed(_) => false,
+        };
+        let testable = testable
+            || self
+                .servers()
+                .any(|(at, seen)| seen.other.is_some() && !self.tested.contains(&at));
+        match self.mapping() {
+            None => false,
+            Some(Mapping::EndpointIndependent) => testable,
+            Some(
+                Mapping::AddressDependent | Mapping::AddressAndPortDependent | Mapping::EndpointDependent,
+            ) => true,
+        }
+    }
+
+    fn ask_servers(&mut self, now: Instant, cx: &mut Surroundings<'_>) {
+        while !self.has_enough() {
+            let waits = self.newest.is_some_and(|(at, since)| {
+                let asking = self
+                    .destinations
+                    .iter()
+                    .any(|known| known.at == at && known.is_asking());
+                asking && now < since + STAGGER
+            });
+            if waits {
+                return;
+            }
+            let Some(server) = self.queue.pop_front() else {
+                break;
+            };
+            if self.is_reserved(server) {
+                self.held.push(server);
+            } else {
+                self.newest = Some((server, now));
+                self.ask(now, server, true, cx);
+            }
+        }
+        if self.filter.is_settled() && !self.has_enough() {
+            for server in std::mem::take(&mut self.held) {
+                self.ask(now, server, self.is_clean(server), cx);
+            }
+        }
+    }
+
+    fn test_filtering(&mut self, now: Instant, cx: &mut Surroundings<'_>) {
+        loop {
+            match &mut self.filter {
+                Filter::Waiting => {
+                    let Some(filter) = self.next_test(now, cx) else {
+                        return;
+                    };
+                    self.filter = filter;
+                }
+                Filter::Testing(test) => {
+                    let Some(next) = test.wake(now, cx) else { return };
+                    self.tests.push(test.evidence());
+                    if let Filter::Checking { need, .. } = &next {
+                        for at in need.clone() {
+                            self.ask(now, at, false, cx);
+                        }
+                    }
+                    self.filter = next;
+                }
+                Filter::Checking { need, then } => {
+                    let of = |at: &SocketAddr| self.destinations.iter().find(|known| known.at == *at);
+                    let needed: Vec<&Destination> = need.iter().filter_map(of).collect();
+                    if needed.iter().any(|known| known.is_asking()) {
+                        return;
+                    }
+                    let alive = needed.iter().all(|known| known.seen().is_some());
+                    self.filter = if alive {
+                        Filter::Known(*then)
+                    } else {
+                        Filter::Failed(Reason::AlternateSilent)
+                    };
+                }
+                Filter::Failed(reason) => {
+                    // Another server may be able to tell.
+                    let reason = *reason;
+                    let Some(filter) = self.next_test(now, cx) else {
+                        return;
+                    };
+                    self.filter = match filter {
+                        Filter::Unknown(_) => Filter::Unknown(reason),
+                        better => better,
+                    };
+                }
+                Filter::Known(_) | Filter::Unknown(_) => return,
+            }
+        }
+    }
+
+    /// How to go on with filtering, if it is time.
+    fn next_test(&mut self, now: Instant, cx: &mut Surroundings<'_>) -> Option<Filter> {
+        let mapping = self.mapping();
+        let settled = (self.queue.is_empty() || self.has_enough()) && !self.is_asking();
+        match mapping {
+            None => {
+                let first = self.servers().map(|(_, seen)| seen.at).min();
+                let waited = first.is_some_and(|at| now >= at + SETTLING);
+                if !settled && !waited {
+                    return None;
+                }
+            }
+            Some(Mapping::EndpointIndependent) => {}
+            Some(
+                Mapping::AddressDependent | Mapping::AddressAndPortDependent | Mapping::EndpointDependent,
+            ) => return Some(Filter::Unknown(Reason::NoSecondAddress)),
+        }
+        // One whose other address is fresh tells all; one where only the other port is may still tell something.
+        let mut usable: Vec<(bool, SocketAddr, SocketAddr, Duration)> = self
+            .servers()
+            .filter(|(at, _)| !self.tested.contains(at))
+            .filter_map(|(at, seen)| {
+                let other = seen.other?;
+                let by_port = SocketAddr::new(at.ip(), other.port());
+                let fresh = cx.is_fresh(now, other.ip());
+                (!cx.contacted.knows(now, by_port)).then_some((!fresh, at, other, seen.rtt))
+            })
+            .collect();
+        usable.sort_by_key(|(stale, ..)| *stale);
+        match usable.first() {
+            Some((stale, server, other, rtt)) => {
+                self.tested.push(*server);
+                Some(Filter::Testing(Box::new(Test::new(
+                    now, *server, *other, !stale, *rtt, cx,
+                ))))
+            }
+            None if settled => {
+                let contacted = self
+                    .servers()
+                    .any(|(at, seen)| seen.other.is_some() && !self.tested.contains(&at));
+                let reason = if contacted {
+                    Reason::AlternateContacted
+                } else {
+                    Reason::NoSecondAddress
+                };
+                Some(Filter::Unknown(reason))
+            }
+            None => None,
+        }
+    }
+
+    /// Where the servers given can't tell the mapping, the other addresses of those that answered may.
+    fn ask_elsewhere(&mut self, now: Instant, cx: &mut Surroundings<'_>) {
+        if let Some(at) = self.elsewhere() {
+            self.ask(now, at, true, cx);
+        }
+    }
+
+    fn elsewhere(&self) -> Option<SocketAddr> {
+        if !self.filter.is_settled() {
+            return None;
+        }
+        let new = |at: SocketAddr| self.destinations.iter().all(|known| known.at != at);
+        let mut others = self.servers().filter_map(|(at, seen)| Some((at, seen.other?)));
+        match self.mapping() {
+            // Not the port that an unanswered test was to come from.
+            None if self.is_asking() || !self.queue.is_empty() || !self.held.is_empty() => None,
+            None => others
+                .map(|(at, other)| SocketAddr::new(other.ip(), at.port()))
+                .find(|at| new(*at)),
+            Some(Mapping::EndpointDependent) if self.tests.is_empty() => others
+                .find(|(at, other)| at.ip() != other.ip())
+                .map(|(at, other)| SocketAddr::new(at.ip(), other.port()))
+                .filter(|at| new(*at)),
+            Some(_) => None,
+        }
+    }
+
     /// Whether there is nothing more to find out.
     pub fn is_done(&self) -> bool {
-        self.families().all(Family::is_done)
+        if self.changed {
+            return true;
+        }
+        if !self.filter.is_settled() {
+            return false;
+        }
+        match self.mapping() {
+            None => {
+                self.queue.is_empty()
+                    && self.held.is_empty()
+                    && !self.is_asking()
+                    && self.elsewhere().is_none()
+            }
+            Some(Mapping::EndpointDependent) => {
+                // The server's other port would tell more, if it is asked at all.
+                let asking = |known: &Destination| {
+                    known.is_asking() && self.servers().any(|(at, _)| at.ip() == known.at.ip())
+                };
+                !self.destinations.iter().any(asking) && self.elsewhere().is_none()
+            }
+            Some(_) => true,
+        }
+    }
+
+    /// When to call [`Discovery::wake`] next; none when it is done.
+    pub fn next_wake(&self) -> Option<Instant> {
+        if self.is_done() {
+            return None;
+        }
+        let asks = self.destinations.iter().filter_map(|known| match &known.state {
+            State::Asking(pending) => Some(pending.next_wake()),
+            State::Answered(_) | State::Silent => None,
+        });
+        let stagger = self.newest.map(|(_, since)| since + STAGGER);
+        let settling = self.servers().map(|(_, seen)| seen.at + SETTLING).min();
+        // A moment that is past has changed what it could.
+        let waits = stagger.into_iter().chain(settling).filter(|at| *at > self.looked);
+        asks.chain(waits).chain(self.filter.next_wake()).min()
     }
 
     /// What is known so far.
-    pub fn report(&self) -> NatReport {
-        let of = |family: &Option<Family>| {
-            family
-                .as_ref()
-                .map_or_else(|| super::FamilyReport::unknown(Reason::Untried), Family::report)
+    pub fn report(&self) -> FamilyReport {
+        let mapped = self.servers().map(|(_, seen)| seen.mapped).next();
+        let asked = self
+            .destinations
+            .iter()
+            .filter(|known| !known.is_asking())
+            .map(|known| {
+                let saw = known.seen().map(|seen| (seen.mapped, seen.rtt));
+                Evidence::Asked {
+                    server: known.at,
+                    saw,
+                }
+            });
+        let (filtering, no_filtering) = match self.filter {
+            Filter::Known(filtering) => (Some(filtering), Reason::InProgress),
+            Filter::Unknown(reason) | Filter::Failed(reason) => (None, reason),
+            Filter::Waiting | Filter::Testing(_) | Filter::Checking { .. } => (None, Reason::InProgress),
         };
-        NatReport {
-            v4: of(&self.v4),
-            v6: of(&self.v6),
+        let report = FamilyReport {
+            kind: NatType::Unknown,
+            reason: None,
+            mapped,
+            translated: mapped.map(|mapped| !self.own.contains(&mapped)),
+            mapping: self.mapping(),
+            filtering,
+            evidence: asked.chain(self.tests.iter().copied()).collect(),
+        };
+        if self.changed {
+            return FamilyReport {
+                reason: Some(Reason::Changed),
+                ..report
+            };
         }
+        if !self.is_done() {
+            return FamilyReport {
+                reason: Some(Reason::InProgress),
+                ..report
+            };
+        }
+        report.concluded(no_filtering)
     }
 }

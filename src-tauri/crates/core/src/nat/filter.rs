@@ -1,6 +1,6 @@
 //! The test of filtering (RFC 5780 §4.4): a server is asked to answer from where nothing was sent to.
 
-use super::discovery::Surroundings;
+use super::surroundings::Surroundings;
 use super::{Evidence, Filtering, Reason};
 use crate::stun::{Answer, Change, TransactionId};
 use std::collections::BTreeMap;

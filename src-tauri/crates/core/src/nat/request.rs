@@ -1,6 +1,6 @@
 //! One Binding request and its repetitions.
 
-use super::discovery::Surroundings;
+use super::surroundings::Surroundings;
 use crate::stun::{Change, TransactionId};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

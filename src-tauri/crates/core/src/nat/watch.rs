@@ -2,8 +2,8 @@
 //! turns out to be another or no longer answers. In between, one request to one server per family and interval keeps
 //! the mapping alive and sees it change.
 
-use super::discovery::{REMEMBERED, Surroundings};
 use super::request::{Pending, Turn};
+use super::surroundings::{REMEMBERED, Surroundings};
 use super::{Contacted, Discovery, Evidence, FamilyReport, NatReport, NatType, Reason};
 use crate::stun;
 use lanrage_proto::PartyRange;
@@ -37,45 +37,14 @@ pub(crate) struct Place<'a> {
     pub(crate) out: &'a mut VecDeque<(SocketAddr, Vec<u8>)>,
 }
 
-/// A mapping that is kept alive.
-#[derive(Debug)]
-struct Keep {
-    server: SocketAddr,
-    mapped: SocketAddr,
-    /// The request on its way.
-    pending: Option<Pending>,
-    next: Instant,
-}
-
-enum Stage {
-    Off,
-    Discovering(Box<Discovery>),
-    Keeping {
-        keeps: Vec<Keep>,
-        retry: Option<Instant>,
-    },
-}
-
-/// Servers, and own addresses.
-type Basis = (Vec<SocketAddr>, Vec<SocketAddr>);
-
-impl Stage {
-    fn discover(now: Instant, servers: &[SocketAddr], own: &[SocketAddr], earlier: &NatReport) -> Self {
-        Stage::Discovering(Box::new(Discovery::new(now, servers, own, Some(earlier))))
-    }
-}
-
 /// What is known of the NAT, kept current.
 pub(crate) struct Watch {
     /// As the control plane names them; none until one did.
     names: Option<Vec<String>>,
     servers: Vec<SocketAddr>,
-    /// The servers and own addresses that the stage rests on.
-    basis: Option<Basis>,
-    contacted: Contacted,
-    stage: Stage,
+    v4: Side,
+    v6: Side,
     report: NatReport,
-    pause: Duration,
     changed: bool,
 }
 
@@ -84,11 +53,9 @@ impl Default for Watch {
         Self {
             names: None,
             servers: Vec::new(),
-            basis: None,
-            contacted: Contacted::default(),
-            stage: Stage::Off,
+            v4: Side::default(),
+            v6: Side::default(),
             report: NatReport::unknown(Reason::Untried),
-            pause: FIRST_RETRY,
             changed: false,
         }
     }
@@ -115,7 +82,7 @@ impl Watch {
                 .servers
                 .iter()
                 .filter(|known| known.is_ipv4() == at.is_ipv4());
-            if at.port() != 0 && same_family.count() < SERVERS && !self.servers.contains(&at) {
+            if same_family.count() < SERVERS && !self.servers.contains(&at) {
                 self.servers.push(at);
             }
         }
@@ -133,41 +100,36 @@ impl Watch {
 
     /// Whether a discovery runs, which has to know what else is sent to.
     pub(crate) fn is_discovering(&self) -> bool {
-        matches!(self.stage, Stage::Discovering(_))
+        let discovers = |side: &Side| matches!(side.stage, Stage::Discovering(_));
+        discovers(&self.v4) || discovers(&self.v6)
     }
 
     /// A STUN message came from this address.
     pub(crate) fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8], place: Place<'_>) {
-        match (&mut self.stage, place.party) {
-            (Stage::Off, _) | (_, None) => {}
-            (Stage::Discovering(discovery), Some(range)) => {
+        let Some(range) = place.party else { return };
+        let side = if from.is_ipv4() {
+            &mut self.v4
+        } else {
+            &mut self.v6
+        };
+        let (contacted, stage) = (&mut side.contacted, &mut side.stage);
+        match stage {
+            Stage::Off => {}
+            Stage::Discovering(discovery) => {
                 let mut cx = Surroundings {
                     rng: place.rng,
-                    contacted: &mut self.contacted,
+                    contacted,
                     others: place.others,
                     range,
                     out: place.out,
                 };
                 discovery.datagram(now, from, bytes, &mut cx);
             }
-            (Stage::Keeping { keeps, .. }, Some(_)) => {
-                let id = stun::transaction_of(bytes);
-                let awaited =
-                    |keep: &&mut Keep| id.is_some() && id == keep.pending.as_ref().map(|pending| pending.id);
-                let Some(keep) = keeps.iter_mut().filter(|keep| keep.server == from).find(awaited) else {
-                    return;
-                };
-                let Some(mapped) = stun::answer(bytes).and_then(|answer| answer.mapped) else {
-                    return;
-                };
-                keep.pending = None;
-                keep.next = now + KEEP;
-                if keep.mapped != mapped
-                    && let Some((servers, own)) = &self.basis
-                {
+            Stage::Keeping { keep, .. } => {
+                if keep.as_mut().is_some_and(|keep| keep.moved(now, from, bytes)) {
                     // Another mapping, into which nobody was let yet.
-                    self.contacted.clear();
-                    self.stage = Stage::discover(now, servers, own, &self.report);
+                    contacted.clear();
+                    side.discover(now);
                 }
             }
         }
@@ -175,157 +137,238 @@ impl Watch {
 
     /// Lets time pass, and begins anew where what it rests on changed.
     pub(crate) fn wake(&mut self, now: Instant, place: Place<'_>) {
-        let wanted = place.party.map(|range| {
-            let usable = |at: &SocketAddr| at.port() != 0 && is_reachable_unicast(at.ip(), range);
-            let of = |list: &[SocketAddr]| list.iter().copied().filter(usable).collect();
-            (of(&self.servers), of(&place.own))
-        });
-        if self.basis != wanted {
-            self.begin(now, wanted);
+        if place.party.is_none() {
+            self.names = None;
+            self.servers.clear();
         }
-        let Some(range) = place.party else { return };
-        let mut cx = Surroundings {
-            rng: place.rng,
-            contacted: &mut self.contacted,
-            others: place.others,
-            range,
-            out: place.out,
+        for (side, is_v4) in [(&mut self.v4, true), (&mut self.v6, false)] {
+            let wanted = place.party.map(|range| {
+                let usable = |at: &SocketAddr| {
+                    at.is_ipv4() == is_v4 && at.port() != 0 && is_reachable_unicast(at.ip(), range)
+                };
+                let of = |list: &[SocketAddr]| list.iter().copied().filter(usable).collect();
+                Basis {
+                    servers: of(&self.servers),
+                    own: of(&place.own),
+                }
+            });
+            side.rest_on(now, wanted);
+            let Some(range) = place.party else { continue };
+            side.wake(now, range, place.others, &mut *place.rng, &mut *place.out);
+        }
+        let report = NatReport {
+            v4: self.v4.report.clone(),
+            v6: self.v6.report.clone(),
         };
-        if let Stage::Keeping { keeps, retry } = &mut self.stage {
-            let mut anew = retry.is_some_and(|at| now >= at);
-            for keep in keeps {
-                anew |= !keep.wake(now, &mut cx);
-            }
-            if anew && let Some((servers, own)) = &self.basis {
-                self.stage = Stage::discover(now, servers, own, &self.report);
-            }
-        }
-        if let Stage::Discovering(discovery) = &mut self.stage {
-            discovery.wake(now, &mut cx);
-            self.look();
-            self.finish(now);
-        }
-    }
-
-    /// When to call [`Watch::wake`] next.
-    pub(crate) fn next_wake(&self) -> Option<Instant> {
-        match &self.stage {
-            Stage::Off => None,
-            Stage::Discovering(discovery) => discovery.next_wake(),
-            Stage::Keeping { keeps, retry } => keeps.iter().map(Keep::next_wake).chain(*retry).min(),
-        }
-    }
-
-    fn begin(&mut self, now: Instant, wanted: Option<Basis>) {
-        let own = |basis: &Option<Basis>| basis.as_ref().map(|(_, own)| own.clone()).unwrap_or_default();
-        if own(&self.basis) != own(&wanted) {
-            // From other addresses, nothing of before holds.
-            self.contacted.clear();
-            self.show(NatReport::unknown(Reason::Untried));
-        }
-        self.pause = FIRST_RETRY;
-        self.stage = Stage::Off;
-        self.basis = wanted;
-        match &self.basis {
-            None => {
-                self.show(NatReport::unknown(Reason::Untried));
-                self.names = None;
-                self.servers.clear();
-            }
-            Some((servers, _)) if servers.is_empty() => self.show(NatReport::unknown(Reason::NoServers)),
-            Some((servers, own)) => self.stage = Stage::discover(now, servers, own, &self.report),
-        }
-    }
-
-    fn show(&mut self, report: NatReport) {
         self.changed |= report.summary() != self.report.summary();
         self.report = report;
     }
 
-    /// Takes over what a discovery knows so far. What was known before stays until it knows better.
-    fn look(&mut self) {
-        let Stage::Discovering(discovery) = &self.stage else {
+    /// When to call [`Watch::wake`] next.
+    pub(crate) fn next_wake(&self) -> Option<Instant> {
+        [&self.v4, &self.v6].into_iter().filter_map(Side::next_wake).min()
+    }
+}
+
+/// What conclusions rest on.
+#[derive(Debug, PartialEq, Eq)]
+struct Basis {
+    servers: Vec<SocketAddr>,
+    own: Vec<SocketAddr>,
+}
+
+enum Stage {
+    Off,
+    Discovering(Box<Discovery>),
+    Keeping {
+        keep: Option<Keep>,
+        /// When to try once more, where something is unknown.
+        retry: Option<Instant>,
+    },
+}
+
+/// One address family.
+struct Side {
+    basis: Option<Basis>,
+    contacted: Contacted,
+    stage: Stage,
+    report: FamilyReport,
+    pause: Duration,
+}
+
+impl Default for Side {
+    fn default() -> Self {
+        Self {
+            basis: None,
+            contacted: Contacted::default(),
+            stage: Stage::Off,
+            report: FamilyReport::unknown(Reason::Untried),
+            pause: FIRST_RETRY,
+        }
+    }
+}
+
+impl Side {
+    /// Begins anew if that is another basis than before.
+    fn rest_on(&mut self, now: Instant, wanted: Option<Basis>) {
+        if self.basis == wanted {
             return;
+        }
+        if self.basis.as_ref().map(|basis| &basis.own) != wanted.as_ref().map(|basis| &basis.own) {
+            // From other addresses, nothing of before holds.
+            self.contacted.clear();
+            self.report = FamilyReport::unknown(Reason::Untried);
+        }
+        self.pause = FIRST_RETRY;
+        self.basis = wanted;
+        let without = match &self.basis {
+            None => Some(Reason::Untried),
+            Some(basis) if basis.own.is_empty() => Some(Reason::Untried),
+            Some(basis) if basis.servers.is_empty() => Some(Reason::NoServers),
+            Some(_) => None,
         };
-        let new = discovery.report();
-        let of = |new: FamilyReport, old: &FamilyReport| {
-            if new.reason == Some(Reason::InProgress) && (new.mapped.is_none() || new.mapped == old.mapped) {
-                // It began anew without a sign that anything is different.
-                match old.mapped {
-                    Some(_) => old.clone(),
-                    None => new,
-                }
-            } else if new.reason == Some(Reason::AlternateContacted) && is_same(&new, old) {
+        match without {
+            Some(reason) => {
+                self.stage = Stage::Off;
+                self.report = FamilyReport::unknown(reason);
+            }
+            None => self.discover(now),
+        }
+    }
+
+    fn discover(&mut self, now: Instant) {
+        if let Some(Basis { servers, own }) = &self.basis {
+            let discovery = Discovery::new(now, servers, own, self.report.mapped);
+            self.stage = Stage::Discovering(Box::new(discovery));
+        }
+    }
+
+    fn wake(
+        &mut self,
+        now: Instant,
+        range: PartyRange,
+        others: &BTreeSet<IpAddr>,
+        rng: &mut ChaCha20Rng,
+        out: &mut VecDeque<(SocketAddr, Vec<u8>)>,
+    ) {
+        if let Stage::Keeping { keep, retry } = &mut self.stage {
+            let mut cx = Surroundings {
+                rng: &mut *rng,
+                contacted: &mut self.contacted,
+                others,
+                range,
+                out: &mut *out,
+            };
+            let lost = keep.as_mut().is_some_and(|keep| !keep.wake(now, &mut cx));
+            if lost || retry.is_some_and(|at| now >= at) {
+                self.discover(now);
+            }
+        }
+        if let Stage::Discovering(discovery) = &mut self.stage {
+            let mut cx = Surroundings {
+                rng,
+                contacted: &mut self.contacted,
+                others,
+                range,
+                out,
+            };
+            discovery.wake(now, &mut cx);
+            let (new, done) = (discovery.report(), discovery.is_done());
+            self.learn(new);
+            if done {
+                self.finish(now);
+            }
+        }
+    }
+
+    /// Takes over what a discovery knows so far. What was known before stays until it knows better.
+    fn learn(&mut self, new: FamilyReport) {
+        let old = &self.report;
+        match new.reason {
+            // It began anew without a sign that anything is different.
+            Some(Reason::InProgress)
+                if old.mapped.is_some() && (new.mapped.is_none() || new.mapped == old.mapped) => {}
+            Some(Reason::AlternateContacted)
+                if old.kind != NatType::Unknown && old.mapped == new.mapped && old.mapping == new.mapping =>
+            {
                 let mut evidence = new.evidence;
                 evidence.push(Evidence::Earlier);
-                FamilyReport {
-                    evidence,
-                    ..old.clone()
-                }
-            } else {
-                new
+                self.report.evidence = evidence;
             }
-        };
-        let report = NatReport {
-            v4: of(new.v4, &self.report.v4),
-            v6: of(new.v6, &self.report.v6),
-        };
-        self.show(report);
+            _ => self.report = new,
+        }
     }
 
     fn finish(&mut self, now: Instant) {
-        let Stage::Discovering(discovery) = &self.stage else {
-            return;
-        };
-        if !discovery.is_done() {
-            return;
-        }
-        let keeps: Vec<Keep> = [&self.report.v4, &self.report.v6]
-            .into_iter()
-            .filter_map(|family| Keep::of(now, family, &self.servers))
-            .collect();
-        let reasons = [self.report.v4.reason, self.report.v6.reason];
-        let retry = reasons
-            .into_iter()
-            .flatten()
-            .filter(|reason| *reason != Reason::Untried)
-            .map(|reason| {
-                match reason {
-                    // Its filter has to close first, for which nothing may be sent there.
-                    Reason::AlternateContacted => REMEMBERED,
-                    _ => self.pause,
-                }
-            });
-        let retry = retry.min().map(|pause| now + pause);
+        let retry = self.report.reason.map(|reason| match reason {
+            // Its filter has to close first, for which nothing may be sent there.
+            Reason::AlternateContacted => REMEMBERED,
+            _ => self.pause,
+        });
         if retry.is_some() {
             self.pause = (self.pause * 2).min(SLOWEST_RETRY);
         }
-        self.stage = Stage::Keeping { keeps, retry };
+        self.stage = Stage::Keeping {
+            keep: self.keep(now),
+            retry: retry.map(|pause| now + pause),
+        };
     }
-}
 
-/// Whether what was found earlier still holds where it can't be tested anew.
-fn is_same(new: &FamilyReport, old: &FamilyReport) -> bool {
-    old.kind != NatType::Unknown && old.mapped == new.mapped && old.mapping == new.mapping
-}
-
-impl Keep {
-    /// Of the fastest of the servers given; their other addresses have to stay unasked.
-    fn of(now: Instant, family: &FamilyReport, servers: &[SocketAddr]) -> Option<Self> {
-        let answered = family.evidence.iter().filter_map(|evidence| match evidence {
+    /// By the fastest of the servers given; their other addresses have to stay unasked.
+    fn keep(&self, now: Instant) -> Option<Keep> {
+        let given = |at: &SocketAddr| {
+            self.basis
+                .as_ref()
+                .is_some_and(|basis| basis.servers.contains(at))
+        };
+        let answered = self.report.evidence.iter().filter_map(|evidence| match evidence {
             Evidence::Asked {
                 server,
                 saw: Some((mapped, rtt)),
-            } if servers.contains(server) => Some((*rtt, *server, *mapped)),
+            } if given(server) => Some((*rtt, *server, *mapped)),
             Evidence::Asked { .. } | Evidence::Filter { .. } | Evidence::Earlier => None,
         });
         let (_, server, mapped) = answered.min()?;
-        Some(Self {
+        Some(Keep {
             server,
             mapped,
             pending: None,
-            next: now + KEEP,
+            next: self.contacted.last(server).unwrap_or(now) + KEEP,
         })
+    }
+
+    fn next_wake(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Off => None,
+            Stage::Discovering(discovery) => discovery.next_wake(),
+            Stage::Keeping { keep, retry } => keep.iter().map(Keep::next_wake).chain(*retry).min(),
+        }
+    }
+}
+
+/// A mapping that is kept alive.
+#[derive(Debug)]
+struct Keep {
+    server: SocketAddr,
+    mapped: SocketAddr,
+    /// The request on its way.
+    pending: Option<Pending>,
+    next: Instant,
+}
+
+impl Keep {
+    /// Takes in what may be the server's answer; whether it tells of another mapping.
+    fn moved(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
+        let awaited = self.pending.as_ref().map(|pending| pending.id);
+        if from != self.server || awaited.is_none() || awaited != stun::transaction_of(bytes) {
+            return false;
+        }
+        let Some(mapped) = stun::answer(bytes).and_then(|answer| answer.mapped) else {
+            return false;
+        };
+        self.pending = None;
+        self.next = now + KEEP;
+        mapped != self.mapped
     }
 
     /// Sends what is due; `false` when its server answers no more.
