@@ -41,8 +41,10 @@ const HANDSHAKE_AGAIN: Duration = Duration::from_millis(250);
 const LAST_WORDS: Duration = Duration::from_secs(2);
 /// A different view of the party is named only when it lasts.
 const VIEW_DIFFERS: Duration = Duration::from_secs(10);
-/// … without a gap of this length. A side that waits for a list has no view meanwhile.
-const VIEW_GAP: Duration = Duration::from_secs(4);
+/// … without a gap of this length: room for one probe while a side waits for a list and has no view …
+const VIEW_GAP: Duration = Duration::from_millis(2500);
+/// … and this long after the own fresh list, by when the other side has its own or none to compare.
+const VIEW_SETTLES: Duration = Duration::from_secs(4);
 
 /// What a peer wants done beyond what it can do itself.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -352,7 +354,7 @@ impl Peer {
         else {
             return false;
         };
-        last >= since + VIEW_DIFFERS && last >= listed + VIEW_GAP && listed >= since
+        last >= since + VIEW_DIFFERS && last >= listed + VIEW_SETTLES && listed >= since
     }
 
     /// When something authentic last came from the peer.
