@@ -123,7 +123,7 @@ impl Gate {
         hasher.write_u16(header.id);
         hasher.write(&header.destination.octets());
         // What stands between may change on the way: time to live, checksum.
-        hasher.write(packet.get(header.header..header.length).unwrap_or_default());
+        hasher.write(header.content(packet));
         let hash = hasher.finish();
         let memory = if header.atomic && header.id == 0 {
             SHORT_MEMORY

@@ -36,6 +36,8 @@ const STUN_SHARE: usize = 64;
 const OTHER_SHARE: usize = 1024;
 /// Datagrams from relays that wait for their turn.
 const RELAYED: usize = 512;
+/// Drops are told in the log no more often than this.
+const TELL: Duration = Duration::from_secs(1);
 /// After the system refused to wait it is asked again this much later.
 const REST: Duration = Duration::from_millis(50);
 
@@ -121,6 +123,7 @@ impl DataThread {
             stun,
             other,
             losses: Losses::default(),
+            told: (Instant::now(), 0),
         };
         let wakes = waker.clone();
         let thread = std::thread::Builder::new()
@@ -214,6 +217,8 @@ struct Pumps {
     stun: mpsc::Sender<Stray>,
     other: mpsc::Sender<Stray>,
     losses: Losses,
+    /// When drops were last told, and how many there were.
+    told: (Instant, u64),
 }
 
 /// What can be read.
@@ -243,7 +248,6 @@ impl Pumps {
                 waker.clear();
                 while let Ok(command) = commands.try_recv() {
                     if !self.obey(command) {
-                        self.tell_losses();
                         return;
                     }
                 }
@@ -260,6 +264,7 @@ impl Pumps {
             if ready.adapter {
                 self.read_adapter();
             }
+            self.tell_drops(now);
             self.report();
         }
     }
@@ -301,6 +306,9 @@ impl Pumps {
         match command {
             Command::Table(table) => self.dataplane.apply(Instant::now(), table),
             Command::Adapter(adapter, done) => {
+                if self.adapter.is_some() {
+                    tracing::debug!(losses = ?self.losses, "packets: {}", self.dataplane.counters());
+                }
                 self.adapter = adapter;
                 let _ = done.send(());
             }
@@ -483,9 +491,14 @@ impl Pumps {
         }
     }
 
-    fn tell_losses(&self) {
+    /// Tells what was dropped, when that is more than before.
+    fn tell_drops(&mut self, now: Instant) {
         let counters = self.dataplane.counters();
-        tracing::debug!(?counters, losses = ?self.losses, "the data thread ends");
+        let dropped = counters.dropped_in_all();
+        if dropped != self.told.1 && now.saturating_duration_since(self.told.0) >= TELL {
+            self.told = (now, dropped);
+            tracing::debug!(losses = ?self.losses, "packets: {counters}");
+        }
     }
 }
 

@@ -9,6 +9,8 @@ pub enum Reason {
     NotIpv4,
     /// An IPv4 header that contradicts itself or the packet's length, or a time to live of 0.
     Malformed,
+    /// Its header holds options.
+    Options,
     /// Its source is not its sender's lease.
     WrongSource,
     /// Its destination is none that may be reached: out, no address of the party; in, none of this member's.
@@ -37,10 +39,11 @@ pub enum Reason {
 
 impl Reason {
     /// All there are.
-    pub const ALL: [Reason; 15] = [
+    pub const ALL: [Reason; 16] = [
         Reason::NoParty,
         Reason::NotIpv4,
         Reason::Malformed,
+        Reason::Options,
         Reason::WrongSource,
         Reason::WrongDestination,
         Reason::NoPeer,
@@ -61,6 +64,7 @@ impl Reason {
             Reason::NoParty => "no_party",
             Reason::NotIpv4 => "not_ipv4",
             Reason::Malformed => "malformed",
+            Reason::Options => "options",
             Reason::WrongSource => "wrong_source",
             Reason::WrongDestination => "wrong_destination",
             Reason::NoPeer => "no_peer",
@@ -109,8 +113,28 @@ impl Counters {
         self.dropped[reason as usize]
     }
 
+    /// How many were dropped.
+    pub fn dropped_in_all(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
     pub(super) fn drop(&mut self, reason: Reason) {
         self.dropped[reason as usize] += 1;
+    }
+}
+
+impl std::fmt::Display for Counters {
+    /// `sent 3, received 2, dropped 4: wrong_source 3, options 1`; only what was counted.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (sent, received) = (self.sent.packets, self.received.packets);
+        let dropped = self.dropped_in_all();
+        write!(f, "sent {sent}, received {received}, dropped {dropped}")?;
+        let reasons = Reason::ALL.into_iter().filter(|reason| self.dropped(*reason) > 0);
+        for (number, reason) in reasons.enumerate() {
+            let before = if number == 0 { ":" } else { "," };
+            write!(f, "{before} {} {}", reason.as_str(), self.dropped(reason))?;
+        }
+        Ok(())
     }
 }
 
@@ -129,5 +153,19 @@ mod tests {
                 .collect();
             assert_eq!(counted, [reason]);
         }
+    }
+
+    #[test]
+    fn they_are_told_by_name() {
+        let mut counters = Counters::default();
+        assert_eq!(counters.to_string(), "sent 0, received 0, dropped 0");
+        counters.sent.add(100);
+        for reason in [Reason::NoRoom, Reason::WrongSource, Reason::NoRoom] {
+            counters.drop(reason);
+        }
+        assert_eq!(
+            counters.to_string(),
+            "sent 1, received 0, dropped 3: wrong_source 1, no_room 2"
+        );
     }
 }

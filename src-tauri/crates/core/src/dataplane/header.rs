@@ -3,8 +3,13 @@
 use super::counters::Reason;
 use std::net::Ipv4Addr;
 
-/// The shortest header, bytes.
+/// The shortest header, bytes; a longer one holds options.
 const SHORTEST: usize = 20;
+/// The longest packet, bytes.
+const LONGEST: usize = 65535;
+/// The least that a first fragment holds of what is inside, bytes: no link's MTU makes it cut ports and flags apart
+/// (RFC 1858, RFC 791 §3.2).
+const FIRST_FRAGMENT: usize = 16;
 const UDP: u8 = 17;
 
 /// What a packet's header says.
@@ -12,9 +17,8 @@ const UDP: u8 = 17;
 pub(crate) struct Header {
     pub(crate) source: Ipv4Addr,
     pub(crate) destination: Ipv4Addr,
-    /// The packet's length by its header, bytes; the header's own share.
+    /// The packet's length by its header, bytes.
     pub(crate) length: usize,
-    pub(crate) header: usize,
     /// Identification; it means nothing while `atomic` (RFC 6864).
     pub(crate) id: u16,
     /// Not a fragment, and not to become one.
@@ -26,6 +30,9 @@ pub(crate) struct Header {
 
 impl Header {
     /// Reads the header of a packet, which may be followed by padding.
+    ///
+    /// Options are refused whole. No game needs one, and a source route (RFC 791 §3.1) would lead a packet on, past
+    /// the check of its destination, where the receiver's system obeys it.
     pub(crate) fn read(packet: &[u8]) -> Result<Self, Reason> {
         let Some(fixed) = packet.first_chunk::<SHORTEST>() else {
             return Err(Reason::Malformed);
@@ -41,14 +48,19 @@ impl Header {
         if !is_sane {
             return Err(Reason::Malformed);
         }
+        if header != SHORTEST {
+            return Err(Reason::Options);
+        }
         // Flags and fragment offset: bit 14 forbids fragments, bit 13 says that more follow.
         let flags = short(6);
         let fragment = flags & 0x3FFF != 0;
+        if fragment && !is_sound_fragment(flags, length - header) {
+            return Err(Reason::Malformed);
+        }
         Ok(Self {
             source: address(12),
             destination: address(16),
             length,
-            header,
             id: short(4),
             atomic: flags & 0x4000 != 0 && !fragment,
             fragment,
@@ -61,9 +73,23 @@ impl Header {
         if self.protocol != UDP || self.fragment {
             return None;
         }
-        let udp = packet.get(self.header..self.length)?.first_chunk::<8>()?;
+        let udp = self.content(packet).first_chunk::<8>()?;
         Some(u16::from_be_bytes([udp[2], udp[3]]))
     }
+
+    /// What is inside the packet.
+    pub(crate) fn content<'a>(&self, packet: &'a [u8]) -> &'a [u8] {
+        packet.get(SHORTEST..self.length).unwrap_or_default()
+    }
+}
+
+/// Whether a fragment with so many bytes of content is one that honest systems make: what they cut off is a multiple
+/// of 8 bytes, never nothing, ports and flags stay together, and all of them fit one packet (RFC 791 §3.2, RFC 1858).
+fn is_sound_fragment(flags: u16, content: usize) -> bool {
+    let (more, offset) = (flags & 0x2000 != 0, usize::from(flags & 0x1FFF) * 8);
+    let is_cut_well = !more || content.is_multiple_of(8);
+    let holds_ports = (offset == 0 || offset >= FIRST_FRAGMENT) && (offset > 0 || content >= FIRST_FRAGMENT);
+    content > 0 && is_cut_well && holds_ports && SHORTEST + offset + content <= LONGEST
 }
 
 #[cfg(test)]
@@ -99,6 +125,7 @@ mod tests {
             Header::read(&packet)
         };
         assert_eq!(with(0, 0x65), Err(Reason::NotIpv4));
+        assert_eq!(with(0, 0x46), Err(Reason::Options));
         assert_eq!(
             with(0, 0x44),
             Err(Reason::Malformed),
@@ -113,14 +140,37 @@ mod tests {
         }
     }
 
+    fn fragment(flags: u16, content: usize) -> Result<Header, Reason> {
+        let mut packet = packet();
+        packet.resize(SHORTEST + content, 7);
+        packet[2..4].copy_from_slice(&((SHORTEST + content) as u16).to_be_bytes());
+        packet[6..8].copy_from_slice(&flags.to_be_bytes());
+        let header = Header::read(&packet)?;
+        assert_eq!((header.fragment, header.udp_port(&packet)), (true, None));
+        Ok(header)
+    }
+
     #[test]
     fn a_fragment_has_no_port() {
-        for flags in [[0x20, 0], [0, 1], [0x20, 1]] {
-            let mut packet = packet();
-            packet[6..8].copy_from_slice(&flags);
-            let header = Header::read(&packet).unwrap();
-            assert!(header.fragment && !header.atomic);
-            assert_eq!(header.udp_port(&packet), None);
+        for (flags, content) in [(0x2000, 1256), (0x2000 | 157, 1256), (314, 1), (0x4000 | 157, 9)] {
+            let header = fragment(flags, content).unwrap();
+            assert!(header.fragment && !header.atomic, "{flags:#x}");
+        }
+    }
+
+    #[test]
+    fn fragments_that_nobody_cuts_are_refused() {
+        for (flags, content, why) in [
+            (0x2000, 1255, "more follow, at no multiple of 8"),
+            (0x2000, 0, "nothing inside"),
+            (157, 0, "nothing inside"),
+            (0x2000, 8, "the flags are in the next one"),
+            (0x2001, 1256, "over the ports of the first"),
+            (1, 40, "over the ports of the first"),
+            (0x1FFF, 1000, "more than a packet holds"),
+            (0x1FF0, 200, "more than a packet holds"),
+        ] {
+            assert_eq!(fragment(flags, content), Err(Reason::Malformed), "{why}");
         }
     }
 }

@@ -72,6 +72,37 @@ fn what_waited_too_long_is_dropped_and_counted() {
     assert_eq!(party.counters(1).dropped(Reason::NoPath), 8);
 }
 
+/// A packet without content from one link-local address to another.
+fn ipv6() -> Vec<u8> {
+    let mut packet = vec![0; 40];
+    (packet[0], packet[6], packet[7]) = (0x60, 59, 64);
+    (packet[8], packet[9], packet[24], packet[25]) = (0xFE, 0x80, 0xFE, 0x80);
+    packet
+}
+
+/// Packets whose addresses are right and whose rest lies.
+fn lies(from: [u8; 4], to: [u8; 4]) -> Vec<(Vec<u8>, Reason)> {
+    let with = |at: usize, bytes: &[u8]| {
+        let mut packet = udp(from, to, 6112, 1, &[7; 36]);
+        packet[at..at + bytes.len()].copy_from_slice(bytes);
+        packet
+    };
+    // A loose source route (RFC 791 §3.1) to a computer of the home network, and no operation.
+    let mut source_route = with(0, &[0x47, 0, 0, 72]);
+    source_route.splice(20..20, [131, 7, 4, 192, 168, 0, 9, 1]);
+    vec![
+        (with(8, &[0]), Reason::Malformed),
+        (with(2, &[0, 19]), Reason::Malformed),
+        (with(0, &[0x44]), Reason::Malformed),
+        (with(0, &[0x46]), Reason::Options),
+        (source_route, Reason::Options),
+        // Fragments that nobody cuts.
+        (with(2, &[0, 63, 0, 1, 0x20, 0]), Reason::Malformed),
+        (with(6, &[0x00, 0x01]), Reason::Malformed),
+        (with(6, &[0x1F, 0xFF]), Reason::Malformed),
+    ]
+}
+
 #[test]
 fn packets_with_foreign_addresses_do_not_leave() {
     let mut party = Party::connected(3);
@@ -91,11 +122,20 @@ fn packets_with_foreign_addresses_do_not_leave() {
         (udp([10, 66, 0, 1], [10, 66, 0, 77], 9, 1, b""), Reason::NoPeer),
         (udp([10, 66, 0, 1], [10, 66, 9, 9], 9, 1, b""), Reason::NoPeer),
         (udp([10, 66, 0, 1], [10, 66, 0, 1], 9, 1, b""), Reason::NoPeer),
-        (vec![0x60; 60], Reason::NotIpv4),
+        (
+            udp([10, 66, 0, 1], [127, 0, 0, 1], 9, 1, b""),
+            Reason::WrongDestination,
+        ),
+        (
+            udp([127, 0, 0, 1], [10, 66, 0, 2], 9, 1, b""),
+            Reason::WrongSource,
+        ),
+        (ipv6(), Reason::NotIpv4),
         (vec![0x45; 12], Reason::Malformed),
         (Vec::new(), Reason::Malformed),
     ];
-    for (packet, reason) in cases {
+    let lies = [1, 2].map(|to| lies([10, 66, 0, 1], [10, 66, 0, to]));
+    for (packet, reason) in cases.into_iter().chain(lies.into_iter().flatten()) {
         let before = party.counters(1).dropped(reason);
         party.out(1, &packet);
         assert_eq!(party.counters(1).dropped(reason), before + 1, "{reason:?}");
@@ -127,8 +167,21 @@ fn packets_with_foreign_addresses_do_not_enter() {
             udp([10, 66, 0, 2], [8, 8, 8, 8], 9, 1, b""),
             Reason::WrongDestination,
         ),
+        (
+            udp([10, 66, 0, 2], [127, 0, 0, 1], 9, 1, b""),
+            Reason::WrongDestination,
+        ),
+        (
+            udp([127, 0, 0, 1], [10, 66, 0, 1], 9, 1, b""),
+            Reason::WrongSource,
+        ),
+        (ipv6(), Reason::NotIpv4),
+        // What WireGuard itself can't take for a packet.
+        (vec![0x45; 12], Reason::Refused),
     ];
-    for (packet, reason) in cases {
+    let to_us = lies([10, 66, 0, 2], [10, 66, 0, 1]);
+    let to_all = lies([10, 66, 0, 2], [10, 66, 255, 255]);
+    for (packet, reason) in cases.into_iter().chain(to_us).chain(to_all) {
         let before = party.counters(1).dropped(reason);
         party.forge(2, 1, &packet);
         party.settle();
@@ -143,7 +196,7 @@ fn packets_with_foreign_addresses_do_not_enter() {
 #[test]
 fn fragments_of_ordinary_packets_pass() {
     let mut party = Party::connected(2);
-    let mut fragment = packet(1, 2, b"the middle of something");
+    let mut fragment = packet(1, 2, b"the middle of something!");
     fragment[6..8].copy_from_slice(&[0x20, 0x10]);
     party.out(1, &fragment);
     party.settle();

@@ -44,7 +44,7 @@ fn what_concerns_a_real_lan_stays_at_home() {
     let mut not_udp = announce(2, [224, 0, 0, 22], 6112, 1, b"");
     not_udp[9] = 2;
     assert_eq!(enter(&mut gate, now, 2, &not_udp), Err(Reason::NotCarried));
-    let mut fragment = announce(2, [255; 4], 6112, 1, b"");
+    let mut fragment = announce(2, [255; 4], 6112, 1, &[0; 8]);
     fragment[6] = 0x20;
     assert_eq!(enter(&mut gate, now, 2, &fragment), Err(Reason::Fragment));
 }
