@@ -1,6 +1,8 @@
 //! Bad input wherever it comes in: it is named in words, nothing crashes, and nothing is left behind.
 
 mod clients;
+mod inner;
+mod liar;
 mod network;
 mod start;
 mod typed;
