@@ -7,13 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use lanrage_tests::lab::PATIENCE;
 use serde_json::json;
 use thirtyfour::prelude::*;
 
 /// From the window's start to its first screen, as a player would put up with it.
 const START: Duration = Duration::from_secs(2);
+/// A driver that has no window by then will not get one.
+const OPENED: Duration = Duration::from_secs(25);
+/// How often a driver may fail to.
+const ATTEMPTS: usize = 3;
 /// How often the page is looked at.
 const EVERY: Duration = Duration::from_millis(50);
 /// WebKit's pictures may be this old.
@@ -45,6 +49,27 @@ impl Window {
     pub(crate) async fn open_with(socket: &Path, theme: Theme, variables: &[(&str, &Path)]) -> Result<Self> {
         let program =
             PathBuf::from(env::var_os("LANRAGE_WINDOW").context("LANRAGE_WINDOW names no program")?);
+        let mut last = None;
+        for _ in 0..ATTEMPTS {
+            match Self::attempt(&program, socket, theme, variables).await {
+                Ok(window) => return Ok(window),
+                // On a busy machine the driver loses sight of the app it has just started, and neither ever says so.
+                Err(error) => {
+                    eprintln!("the driver did not get hold of the window: {error:#}");
+                    last = Some(error);
+                }
+            }
+            kill(&processes(&program, socket)?);
+        }
+        Err(last.unwrap_or_else(|| anyhow!("no attempt")))
+    }
+
+    async fn attempt(
+        program: &Path,
+        socket: &Path,
+        theme: Theme,
+        variables: &[(&str, &Path)],
+    ) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut driver = Command::new("WebKitWebDriver");
         driver
@@ -57,12 +82,13 @@ impl Window {
             driver.env("GTK_THEME", "Adwaita:dark");
         }
         let mut driver = driver.spawn().context("WebKitWebDriver can't be started")?;
-        match session(port, &program, &mut driver).await {
+        let opened = tokio::time::timeout(OPENED, session(port, program, &mut driver)).await;
+        match opened.unwrap_or_else(|_| Err(anyhow!("no session within {OPENED:?}"))) {
             Ok(page) => Ok(Self {
                 page,
                 theme,
                 driver,
-                program,
+                program: program.to_owned(),
                 socket: socket.to_owned(),
             }),
             Err(error) => {
@@ -103,20 +129,21 @@ impl Window {
         }
     }
 
-    /// What the page says.
+    /// What the page says. WebDriver's own notion of text leaves out what is shortened by dots.
     pub(crate) async fn text(&self) -> Result<String> {
-        Ok(self.page.find(By::Tag("body")).await?.text().await?)
+        let text = self.evaluate("return document.body.innerText;").await?;
+        Ok(text.as_str().unwrap_or_default().to_owned())
     }
 
     /// The text of the row that starts with `name`.
     pub(crate) async fn row(&self, name: &str) -> Result<String> {
-        for row in self.page.find_all(By::Tag("li")).await? {
-            let text = row.text().await?;
-            if text.starts_with(name) {
-                return Ok(text);
-            }
-        }
-        bail!("no row of {name} in:\n{}", self.text().await?)
+        let rows = self
+            .evaluate("return [...document.querySelectorAll('li')].map(row => row.innerText.trim());")
+            .await?;
+        let rows: Vec<String> = serde_json::from_value(rows)?;
+        rows.into_iter()
+            .find(|row| row.starts_with(name))
+            .with_context(|| format!("no row of {name}"))
     }
 
     /// Presses the button with this text or label.
@@ -216,24 +243,37 @@ impl Window {
         Ok(())
     }
 
-    /// The app's processes: those of its program that were told this window's socket.
     fn processes(&self) -> Result<Vec<i32>> {
-        let program = self.program.canonicalize()?;
-        let told = format!("LANRAGE_SOCKET={}", self.socket.display());
-        let ours = |process: &Path| {
-            fs::read_link(process.join("exe")).is_ok_and(|exe| exe == program)
-                && fs::read(process.join("environ")).is_ok_and(|values| {
-                    values
-                        .split(|byte| *byte == 0)
-                        .any(|value| value == told.as_bytes())
-                })
-        };
-        let processes = fs::read_dir("/proc")?
-            .flatten()
-            .filter(|process| ours(&process.path()));
-        Ok(processes
-            .filter_map(|process| process.file_name().to_str()?.parse().ok())
-            .collect())
+        processes(&self.program, &self.socket)
+    }
+}
+
+/// The app's processes: those of its program that were told this window's socket.
+fn processes(program: &Path, socket: &Path) -> Result<Vec<i32>> {
+    let program = program.canonicalize()?;
+    let told = format!("LANRAGE_SOCKET={}", socket.display());
+    let ours = |process: &Path| {
+        fs::read_link(process.join("exe")).is_ok_and(|exe| exe == program)
+            && fs::read(process.join("environ")).is_ok_and(|values| {
+                values
+                    .split(|byte| *byte == 0)
+                    .any(|value| value == told.as_bytes())
+            })
+    };
+    let processes = fs::read_dir("/proc")?
+        .flatten()
+        .filter(|process| ours(&process.path()));
+    Ok(processes
+        .filter_map(|process| process.file_name().to_str()?.parse().ok())
+        .collect())
+}
+
+fn kill(processes: &[i32]) {
+    for process in processes
+        .iter()
+        .filter_map(|process| rustix::process::Pid::from_raw(*process))
+    {
+        let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
     }
 }
 
@@ -243,11 +283,7 @@ impl Drop for Window {
         let _ = self.page.clone().leak();
         end(&mut self.driver);
         // Only after a failure, or when a test ended the app on purpose: the next test wants to start the first one.
-        for process in self.processes().unwrap_or_default() {
-            if let Some(process) = rustix::process::Pid::from_raw(process) {
-                let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
-            }
-        }
+        kill(&self.processes().unwrap_or_default());
     }
 }
 
