@@ -62,6 +62,8 @@ pub(crate) struct Peer {
     pub(crate) sealed: Sealed,
     pub(crate) hash: [u8; 32],
     pair: PairKeys,
+    /// By which its probes to this run are known.
+    index: [u8; 8],
     /// The number of the peer's run; newer ones come by probe or call before the record does.
     session: u64,
     state: State,
@@ -122,6 +124,7 @@ impl Peer {
             sealed,
             hash,
             session: record.session,
+            index: pair.probe_index(cx.session, false),
             pair,
             state: State::Connecting { since: now },
             agent: Agent::default(),
@@ -155,8 +158,8 @@ impl Peer {
     }
 
     /// The index by which this peer's probes to this run are known.
-    pub(crate) fn index(&self, own_session: u64) -> [u8; 8] {
-        self.pair.probe_index(own_session, false)
+    pub(crate) fn index(&self) -> [u8; 8] {
+        self.index
     }
 
     /// Whether packets flow, as far as this side can tell.
@@ -553,6 +556,7 @@ impl Peer {
             member: self.member,
             wg: self.record.wg,
             psk: self.pair.psk.clone(),
+            probes: self.index,
             sessions: (own_session, self.session),
             initiates: self.tunnel.initiates,
             path: self.agent.chosen(),

@@ -28,14 +28,14 @@ use crate::io::Report;
 use crate::lan::{Gate, is_announce};
 use crate::pace::{Pace, Used};
 use crate::path::Path;
-use crate::probe::{Kind, demux};
+use crate::probe::{self, Kind, demux};
 use crate::table::{End, Table};
 use crate::wg::{self, Admission, Door, Message, Opened, Shaken};
 use guard::Guard;
 use header::Header;
 use lanrage_proto::Slot;
 use peer::Peer;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -43,13 +43,17 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_secs(1);
 /// Reports of strangers.
 const STRANGERS: Pace = Pace::new(4, 8);
+/// Datagrams that may be the probe of a member whose record has not come yet: worth asking the home for a fresh list.
+const UNKNOWN: Pace = Pace::new(8, 16);
+/// STUN messages: answers to the member's own few questions.
+const STUN: Pace = Pace::new(100, 200);
 /// Reports that wait to be polled; what comes on top is lost, and comes again.
 const REPORTS: usize = 4096;
 
 /// Whether a datagram was the data plane's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handled {
-    /// It was WireGuard, good or bad.
+    /// It was WireGuard, good or bad, or nothing that the member expects.
     Done,
     /// It is for [`crate::member::Member`], as [`crate::io::Input::Datagram`].
     ForMember,
@@ -64,6 +68,10 @@ pub struct Dataplane {
     made: u16,
     gate: Gate,
     strangers: Used,
+    /// What the peers' probes begin with.
+    probes: BTreeSet<[u8; 8]>,
+    unknown: Used,
+    stun: Used,
     ticked: Option<Instant>,
     /// When the table changed, until the next wake: something may be due at once.
     stirred: Option<Instant>,
@@ -104,6 +112,9 @@ impl Dataplane {
             made: 0,
             gate: Gate::new(),
             strangers: Used::default(),
+            probes: BTreeSet::new(),
+            unknown: Used::default(),
+            stun: Used::default(),
             ticked: None,
             stirred: None,
             reports: VecDeque::new(),
@@ -123,6 +134,7 @@ impl Dataplane {
     pub fn apply(&mut self, now: Instant, table: Table) {
         self.stirred = Some(now);
         self.ticked.get_or_insert(now);
+        self.probes = table.peers.values().map(|row| row.probes).collect();
         let Some(end) = table.end else {
             self.own = None;
             self.peers.fill_with(|| None);
@@ -251,8 +263,18 @@ impl Dataplane {
         inbox: &mut Inbox,
         out: &mut Outbox,
     ) -> Handled {
-        if demux(datagram) != Kind::WireGuard {
-            return Handled::ForMember;
+        let expected = match demux(datagram) {
+            Kind::WireGuard => None,
+            Kind::Stun => Some(STUN.take(&mut self.stun, now, 1)),
+            Kind::Other => Some(self.is_probe(now, datagram)),
+        };
+        match expected {
+            None => {}
+            Some(true) => return Handled::ForMember,
+            Some(false) => {
+                self.counters.drop(Reason::Unexpected);
+                return Handled::Done;
+            }
         }
         let taken = match wg::read(datagram) {
             Some(Message::Data(number)) => self.data(now, path, datagram, number, inbox, out),
@@ -263,6 +285,15 @@ impl Dataplane {
             self.counters.drop(reason);
         }
         Handled::Done
+    }
+
+    /// Whether a datagram begins as a peer's probe does, or may be one of a member yet unknown. Everything else stays
+    /// here: a flood of garbage must not keep the member from hearing its peers.
+    fn is_probe(&mut self, now: Instant, datagram: &[u8]) -> bool {
+        let Some(index) = probe::index_of(datagram) else {
+            return false;
+        };
+        self.probes.contains(&index) || UNKNOWN.take(&mut self.unknown, now, 1)
     }
 
     fn data(

@@ -256,7 +256,7 @@ impl Roster {
             Some(peer) => peer.learn(now, sealed, hash, record, cx),
             None => {
                 let peer = Peer::new(now, member, sealed, hash, record, cx)?;
-                self.indices.insert(peer.index(cx.session), member);
+                self.indices.insert(peer.index(), member);
                 row.peer = Some(Box::new(peer));
             }
         }

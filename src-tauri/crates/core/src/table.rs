@@ -43,6 +43,8 @@ pub struct TablePeer {
     pub wg: WgPublic,
     /// The pre-shared key of the pair.
     pub psk: Zeroizing<[u8; 32]>,
+    /// What its probes to this run begin with ([`crate::keys::PairKeys::probe_index`]).
+    pub probes: [u8; 8],
     /// The random numbers of both engines' runs, own first: after a restart of either the tunnel is made anew,
     /// as the old one's timestamps and counters no longer hold.
     pub sessions: (u64, u64),

@@ -25,6 +25,8 @@ pub enum Reason {
     Refused,
     /// A handshake by a stranger.
     Stranger,
+    /// A datagram that is neither WireGuard's nor one that the member waits for.
+    Unexpected,
     /// Too many handshakes from there, or too many announces.
     Throttled,
     /// An announce of a kind that stays at home, or for a group that is not carried.
@@ -39,7 +41,7 @@ pub enum Reason {
 
 impl Reason {
     /// All there are.
-    pub const ALL: [Reason; 16] = [
+    pub const ALL: [Reason; 17] = [
         Reason::NoParty,
         Reason::NotIpv4,
         Reason::Malformed,
@@ -51,6 +53,7 @@ impl Reason {
         Reason::NoSession,
         Reason::Refused,
         Reason::Stranger,
+        Reason::Unexpected,
         Reason::Throttled,
         Reason::NotCarried,
         Reason::Fragment,
@@ -72,6 +75,7 @@ impl Reason {
             Reason::NoSession => "no_session",
             Reason::Refused => "refused",
             Reason::Stranger => "stranger",
+            Reason::Unexpected => "unexpected",
             Reason::Throttled => "throttled",
             Reason::NotCarried => "not_carried",
             Reason::Fragment => "fragment",

@@ -459,10 +459,37 @@ fn what_is_not_wireguard_is_for_the_member() {
         node.plane
             .datagram_in(now, path, datagram, &mut node.inbox, &mut node.outbox)
     };
+    let mut stun = vec![0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42];
+    stun.resize(20, 7);
+    assert_eq!(hand(&stun), Handled::ForMember);
     assert_eq!(hand(&[0x99; 64]), Handled::ForMember);
-    assert_eq!(hand(&[]), Handled::ForMember);
-    assert_eq!(hand(&[1, 0, 0, 0]), Handled::ForMember);
+    assert_eq!(hand(&[]), Handled::Done);
+    assert_eq!(hand(&[1, 0, 0, 0]), Handled::Done);
     let mut data = vec![4, 0, 0, 0];
     data.resize(64, 1);
     assert_eq!(hand(&data), Handled::Done);
+}
+
+#[test]
+fn a_flood_of_garbage_keeps_no_probe_from_the_member() {
+    let mut party = Party::connected(2);
+    let now = party.now;
+    let node = party.node(1);
+    let mut hand = |datagram: &[u8]| {
+        let path = Path::primary(([192, 0, 2, 1], 1).into());
+        node.plane
+            .datagram_in(now, path, datagram, &mut node.inbox, &mut node.outbox)
+            == Handled::ForMember
+    };
+    let mut rng = ChaCha20Rng::from_seed([9; 32]);
+    let mut garbage = [0; 64];
+    let mut passed = 0;
+    for _ in 0..10_000 {
+        rng.fill_bytes(&mut garbage);
+        passed += u32::from(hand(&garbage));
+        // What a peer's probe begins with.
+        assert!(hand(&[2; 64]));
+    }
+    assert!((1..=16).contains(&passed), "{passed}");
+    assert!(party.counters(1).dropped(Reason::Unexpected) > 9_900);
 }

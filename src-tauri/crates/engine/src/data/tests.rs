@@ -41,6 +41,9 @@ impl Scene {
     }
 }
 
+/// As long as a probe can be, and from nobody known.
+const PROBE: &[u8] = b"a probe of a member yet unknown, perhaps";
+
 /// A STUN Binding request without attributes (RFC 8489 §5).
 fn stun() -> Vec<u8> {
     let mut message = vec![0, 1, 0, 0, 0x21, 0x12, 0xA4, 0x42];
@@ -51,9 +54,9 @@ fn stun() -> Vec<u8> {
 #[tokio::test]
 async fn what_is_not_wireguard_comes_to_the_member_with_its_path() {
     let mut scene = Scene::new().await;
-    scene.send(b"a probe, perhaps");
+    scene.send(PROBE);
     let stray = scene.next().await;
-    assert_eq!(stray.bytes, b"a probe, perhaps");
+    assert_eq!(stray.bytes, PROBE);
     assert_eq!(stray.path, Path::primary(scene.other.local_addr().unwrap()));
     scene.data.stop();
 }
@@ -62,7 +65,7 @@ async fn what_is_not_wireguard_comes_to_the_member_with_its_path() {
 async fn a_flood_of_one_kind_leaves_room_for_the_other() {
     let mut scene = Scene::new().await;
     for _ in 0..OTHER_SHARE + 200 {
-        scene.send(b"flood");
+        scene.send(PROBE);
     }
     scene.send(&stun());
     let mut others = 0;
@@ -87,8 +90,8 @@ async fn wireguard_without_a_party_is_nobodys_business() {
     let mut initiation = vec![0; 148];
     initiation[0] = 1;
     scene.send(&initiation);
-    scene.send(b"after it");
-    assert_eq!(scene.next().await.bytes, b"after it");
+    scene.send(PROBE);
+    assert_eq!(scene.next().await.bytes, PROBE);
     scene.data.stop();
 }
 

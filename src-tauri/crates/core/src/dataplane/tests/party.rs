@@ -113,6 +113,7 @@ impl Party {
                 let row = TablePeer {
                     member: MemberId(peer.secret),
                     wg: WgPublic(PublicKey::from(&StaticSecret::from(peer.secret)).to_bytes()),
+                    probes: [other as u8; 8],
                     psk: before.map_or_else(|| Zeroizing::new([42; 32]), |row| row.psk.clone()),
                     sessions: (own.session, peer.session),
                     initiates: member < other,
