@@ -6,8 +6,9 @@ use stun_rs::attributes::StunAttribute;
 use stun_rs::attributes::stun::{ErrorCode, Fingerprint, MessageIntegrity, UnknownAttributes};
 use stun_rs::{MessageClass, MessageEncoderBuilder, MessageType, StunMessageBuilder, TransactionId};
 
-/// Longer than any answer: realm and nonce are ours, and a request has room for 500 unknown attributes.
-const LONGEST: usize = 2048;
+/// Longer than any answer: realm and nonce are ours, and padding is no longer than in a request, nor is a list of
+/// its unknown attributes.
+const LONGEST: usize = crate::server::LONGEST_REQUEST + 512;
 
 /// Why a request is refused (RFC 8489 §18.6, RFC 8656 §19).
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 /// The longest request that is looked at. With names and nonces as short as ours they are under 400 bytes, unless
 /// they name many peers.
-const LONGEST_REQUEST: usize = 4096;
+pub(crate) const LONGEST_REQUEST: usize = 4096;
 /// A relayed port rests so long before somebody else gets it, so that nobody receives what was meant for another
 /// (RFC 8656 §7.2).
 const REST: Duration = Duration::from_secs(2 * 60);
@@ -241,9 +241,13 @@ impl Server {
             Link::Datagram => self.seen.claimed(now, client.remote.ip()),
             Link::Stream(_) => self.seen.proven(now, client.remote.ip()),
         }
-        if let Some((from, bytes)) = binding::answer(self.config.behaviour.as_ref(), client, message) {
+        if let Some(answer) = binding::answer(self.config.behaviour.as_ref(), client, message) {
             self.counters.bindings += 1;
-            self.answer_from(client, from, bytes);
+            let client = Client {
+                remote: answer.to,
+                ..*client
+            };
+            self.answer_from(&client, answer.from, answer.bytes);
         }
     }
 

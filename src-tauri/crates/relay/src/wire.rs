@@ -58,6 +58,10 @@ pub mod attribute {
     pub const REQUESTED_TRANSPORT: u16 = 0x0019;
     /// RESERVATION-TOKEN.
     pub const RESERVATION_TOKEN: u16 = 0x0022;
+    /// PADDING.
+    pub const PADDING: u16 = 0x0026;
+    /// RESPONSE-PORT.
+    pub const RESPONSE_PORT: u16 = 0x0027;
     /// FINGERPRINT.
     pub const FINGERPRINT: u16 = 0x8028;
 }

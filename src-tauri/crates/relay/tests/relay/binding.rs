@@ -145,6 +145,39 @@ fn answers_come_from_the_address_that_was_asked_for() {
 }
 
 #[test]
+fn answers_go_to_another_port_or_come_padded_where_that_harms_nobody() {
+    let mut world = World::new(two_addresses());
+    let client = udp("198.51.100.1:5000");
+    let mut ask = |attributes: &[StunAttribute]| {
+        world.answers.clear();
+        let request = request(attributes);
+        world.client(&client, &request);
+        let (to, _, bytes) = world.answers.pop().expect("an answer");
+        (to.remote, decode(&bytes), request.len(), bytes.len())
+    };
+    let (to, answer, ..) = ask(&[ResponsePort::new(6000).into()]);
+    assert_eq!(
+        (to, mapped(&answer)),
+        (at("198.51.100.1:6000"), at("198.51.100.1:5000"))
+    );
+    let padding: StunAttribute = Padding::new("x".repeat(1600)).unwrap().into();
+    let (to, answer, asked, answered) = ask(std::slice::from_ref(&padding));
+    assert_eq!(to, client.remote);
+    assert_eq!(
+        answer.get::<Padding>().unwrap().expect_padding().as_str().len(),
+        1600
+    );
+    assert!(answered < asked + 50, "{answered} bytes to {asked}");
+    for wrong in [
+        &[ResponsePort::new(53).into()][..],
+        &[padding, ResponsePort::new(6000).into()],
+    ] {
+        let (to, answer, ..) = ask(wrong);
+        assert_eq!((to, error_of(&answer)), (client.remote, 400));
+    }
+}
+
+#[test]
 fn a_listener_without_turn_answers_nothing_but_binding() {
     let mut world = World::new(config());
     let client = stun("9.9.9.9:3478", "198.51.100.1:5000");

@@ -25,9 +25,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
+/// With STUN and TURN only where a test asks for them: their usual port is there only once.
 pub(crate) fn settings(args: &[&str]) -> Settings {
     use clap::Parser;
-    let args = [&["lanrage-server", "--listen", "127.0.0.1:0"], args].concat();
+    let off = ["--stun", "none", "--turn", "none"];
+    let off = if args.contains(&"--stun") { &[] } else { &off[..] };
+    let args = [&["lanrage-server", "--listen", "127.0.0.1:0"], off, args].concat();
     Settings::read(lanrage_server::Args::parse_from(args)).unwrap()
 }
 

@@ -8,8 +8,10 @@
 )]
 
 mod client;
+mod coturn;
 mod hostile;
 mod parties;
 mod program;
 mod restart;
 mod tls;
+mod turn;

@@ -14,8 +14,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
-fn certificate(folder: &Path, names: &[&str]) -> CertificateDer<'static> {
+pub(crate) fn certificate(folder: &Path, names: &[&str]) -> CertificateDer<'static> {
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
     std::fs::write(folder.join("cert.pem"), cert.pem()).unwrap();
@@ -28,19 +29,29 @@ fn tls_settings(folder: &Path) -> Settings {
     settings(&["--tls-cert", &file("cert.pem"), "--tls-key", &file("key.pem")])
 }
 
-async fn dial(address: SocketAddr, root: &CertificateDer<'static>, name: &str) -> std::io::Result<Client> {
+async fn connect(
+    address: SocketAddr,
+    root: &CertificateDer<'static>,
+    name: &str,
+    alpn: &[&str],
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(root.clone()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let stream = TcpStream::connect(address).await?;
     let name_to_verify = ServerName::try_from(name.to_owned()).unwrap();
-    let stream = TlsConnector::from(Arc::new(config))
+    TlsConnector::from(Arc::new(config))
         .connect(name_to_verify, stream)
-        .await?;
+        .await
+}
+
+async fn dial(address: SocketAddr, root: &CertificateDer<'static>, name: &str) -> std::io::Result<Client> {
+    let stream = connect(address, root, name, &[]).await?;
     Ok(Client::over(
         Box::new(stream),
         &format!("wss://{name}:{}{PATH}", address.port()),
@@ -139,4 +150,57 @@ async fn a_certificate_that_cannot_be_used_is_named() {
         Server::start(tls_settings(folder.path())).await.unwrap_err()
     );
     assert!(error.contains("cert.pem"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn turn_shares_the_port_by_name_or_by_its_first_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = certificate(folder.path(), &["party.example.org"]);
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (cert, key) = (file("cert.pem"), file("key.pem"));
+    let args = ["--tls-cert", &cert, "--tls-key", &key, "--stun", "127.0.0.1:0"];
+    let server = Server::start(settings(&args)).await.unwrap();
+    let binding = crate::turn::request(stun_rs::methods::BINDING, &[]);
+    for (offered, agreed) in [
+        (&[][..], None),
+        (&["stun.turn"][..], Some("stun.turn")),
+        (&["http/1.1", "stun.turn"][..], Some("stun.turn")),
+        // Whatever it called itself.
+        (&["http/1.1"][..], Some("http/1.1")),
+    ] {
+        let mut stream = connect(server.address(), &root, "party.example.org", offered)
+            .await
+            .unwrap();
+        let alpn = stream.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+        assert_eq!(alpn.as_deref(), agreed.map(str::as_bytes), "{offered:?}");
+        let answer = crate::turn::ask(&mut stream, &binding).await;
+        assert_eq!(
+            answer.class(),
+            stun_rs::MessageClass::SuccessResponse,
+            "{offered:?}"
+        );
+    }
+    let founder = Person::new(1);
+    let mut client = dial(server.address(), &root, "party.example.org").await.unwrap();
+    let port = server.address().port();
+    let answer = client
+        .prove(
+            &founder,
+            &founder.party_id(),
+            &format!("party.example.org:{port}"),
+        )
+        .await;
+    assert!(matches!(answer, ServerMessage::Welcome { .. }), "{answer:?}");
+    let founding = founder.word(0);
+    match client
+        .ask(lanrage_proto::control::Request::RegisterParty { founding })
+        .await
+    {
+        ServerMessage::Party { relays, .. } => {
+            let uri = format!("turns:party.example.org:{port}");
+            assert!(relays.iter().any(|relay| relay.uri == uri), "{relays:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    server.stop().await;
 }
