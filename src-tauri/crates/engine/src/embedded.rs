@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
 /// All addresses of this computer.
@@ -141,7 +141,7 @@ async fn host(
         service,
         queues: BTreeMap::new(),
         sockets: JoinSet::new(),
-        from: BTreeMap::new(),
+        open: BTreeMap::new(),
         last: 0,
     };
     plane.serve(listeners, stopped).await;
@@ -161,15 +161,21 @@ enum Word {
     /// It sent something else.
     Malformed(ConnId),
     /// It is gone.
-    Gone(ConnId, IpAddr),
+    Gone(ConnId),
 }
 
 struct Plane {
     service: Service<Memory>,
     queues: BTreeMap<ConnId, mpsc::Sender<String>>,
     sockets: JoinSet<()>,
-    from: BTreeMap<IpAddr, usize>,
+    open: BTreeMap<ConnId, Guest>,
     last: u64,
+}
+
+/// A connection, from its arrival on.
+struct Guest {
+    address: IpAddr,
+    task: AbortHandle,
 }
 
 impl Plane {
@@ -208,41 +214,62 @@ impl Plane {
     }
 
     fn welcome(&mut self, stream: TcpStream, address: SocketAddr, words: &mpsc::Sender<Word>) {
-        let ip = address.ip().to_canonical();
-        let from = self.from.entry(ip).or_default();
-        if self.sockets.len() >= CONNECTIONS || *from >= CONNECTIONS_FROM_ONE {
+        let address = address.ip().to_canonical();
+        let from = self
+            .open
+            .values()
+            .filter(|guest| guest.address == address)
+            .count();
+        if from >= CONNECTIONS_FROM_ONE || !self.make_room() {
             tracing::debug!("too many connections; one was refused");
             return;
         }
-        *from += 1;
         self.last += 1;
+        let id = ConnId(self.last);
         let conversation = Conversation {
-            id: ConnId(self.last),
-            address: ip,
+            id,
+            address,
             words: words.clone(),
         };
-        self.sockets.spawn(Box::pin(converse(stream, conversation)));
+        let task = self.sockets.spawn(Box::pin(converse(stream, conversation)));
+        self.open.insert(id, Guest { address, task });
+    }
+
+    /// Whether there is room for one more. Strangers who have proven nothing give way to newcomers, the oldest first:
+    /// else whoever has many addresses could keep friends out.
+    fn make_room(&mut self) -> bool {
+        if self.open.len() < CONNECTIONS {
+            return true;
+        }
+        let registry = self.service.registry();
+        let Some(stranger) = self.open.keys().find(|id| !registry.is_proven(**id)).copied() else {
+            return false;
+        };
+        if let Some(guest) = self.open.get(&stranger) {
+            guest.task.abort();
+        }
+        self.gone(stranger);
+        true
+    }
+
+    fn gone(&mut self, id: ConnId) {
+        self.open.remove(&id);
+        self.queues.remove(&id);
+        self.service.disconnected(Instant::now(), id);
     }
 
     fn hear(&mut self, word: Word) {
         let now = Instant::now();
         match word {
+            // Sent away while it said so.
+            Word::Open(id, ..) if !self.open.contains_key(&id) => {}
             Word::Open(id, source, queue) => {
                 self.queues.insert(id, queue);
                 self.service.connected(now, id, source);
             }
             Word::Text(id, text) => self.service.text(now, id, &text),
             Word::Malformed(id) => self.service.malformed(now, id),
-            Word::Gone(id, address) => {
-                self.queues.remove(&id);
-                self.service.disconnected(now, id);
-                if let Some(count) = self.from.get_mut(&address) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.from.remove(&address);
-                    }
-                }
-            }
+            Word::Gone(id) => self.gone(id),
         }
     }
 

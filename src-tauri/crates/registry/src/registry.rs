@@ -282,6 +282,12 @@ impl Registry {
             .count()
     }
 
+    /// Whether who is at the other end of this connection has proven to hold the party's ID.
+    pub fn is_proven(&self, connection: ConnId) -> bool {
+        let stage = self.connections.get(&connection).map(|known| &known.stage);
+        matches!(stage, Some(Stage::Proven(_) | Stage::Joined(_)))
+    }
+
     /// Everything that a store should hold by now, in order of the tags. When the host has carried out all
     /// changes, this is what its store holds.
     pub fn stored(&self) -> Vec<StoredParty> {

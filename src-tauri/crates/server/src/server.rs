@@ -32,6 +32,8 @@ const RELAYS: usize = 10_000;
 const OTHER_FILES: usize = 64;
 /// How long clients have to go when the server stops.
 const FAREWELL: Duration = Duration::from_secs(5);
+/// That all places are taken is worth a line in the log so often: who takes them could fill the disk with more.
+const TOLD: Duration = Duration::from_secs(60);
 /// A pause after the system refused a connection, as when it is out of files.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -91,6 +93,7 @@ impl Server {
         tracing::info!(parties = service.registry().live_parties(), "the store is open");
         let (hub, hub_ended) = Hub::start(service, members).context("can't start the registry's thread")?;
         let acceptor = Acceptor {
+            told_full: None,
             hub: hub.clone(),
             tls: current_tls,
             names: settings.names,
@@ -235,6 +238,8 @@ fn open_files() -> Option<usize> {
 }
 
 struct Acceptor {
+    /// When it was last told that all places are taken.
+    told_full: Option<Instant>,
     hub: Hub,
     tls: watch::Receiver<Option<Arc<Tls>>>,
     names: Vec<String>,
@@ -246,7 +251,7 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    async fn run(self, listener: TcpListener) {
+    async fn run(mut self, listener: TcpListener) {
         loop {
             match listener.accept().await {
                 Ok((stream, remote)) => self.accept(stream, remote),
@@ -259,7 +264,7 @@ impl Acceptor {
     }
 
     /// Lets a connection in, or drops it.
-    fn accept(&self, stream: TcpStream, remote: SocketAddr) {
+    fn accept(&mut self, stream: TcpStream, remote: SocketAddr) {
         let from = SocketAddr::new(remote.ip().to_canonical(), remote.port());
         let remote = from.ip();
         let Ok(local) = stream.local_addr() else {
@@ -272,7 +277,10 @@ impl Acceptor {
             return;
         }
         let Ok(place) = self.doors.places.clone().try_acquire_owned() else {
-            tracing::warn!("all places for connections are taken");
+            if self.told_full.is_none_or(|at| at.elapsed() >= TOLD) {
+                self.told_full = Some(Instant::now());
+                tracing::warn!("all places for connections are taken");
+            }
             return;
         };
         let Some(counted) = self.doors.sources.enter(remote) else {

@@ -37,10 +37,7 @@ pub(super) async fn converse(stream: TcpStream, conversation: Conversation) {
         exchange(socket, &conversation).await;
     }
     // The registry is gone only when the control plane ends.
-    let _ = conversation
-        .words
-        .send(Word::Gone(conversation.id, conversation.address))
-        .await;
+    let _ = conversation.words.send(Word::Gone(conversation.id)).await;
 }
 
 async fn shake_hands(stream: TcpStream) -> Option<WebSocketStream<TcpStream>> {

@@ -267,3 +267,38 @@ async fn a_taken_port_is_no_obstacle() {
     assert!(port != number && port != 0);
     assert_eq!(listeners[0].local_addr().unwrap().port(), port);
 }
+
+/// Only Linux answers on all of 127.0.0.0/8.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn strangers_from_many_addresses_keep_no_friend_out() {
+    let mut scene = Scene::new().await;
+    let founder = Player::new(1);
+    let mut first = scene.proven(&founder).await;
+    let target = SocketAddr::from((Ipv4Addr::LOCALHOST, scene.port));
+    let mut strangers = Vec::new();
+    for number in 0..CONNECTIONS {
+        let from = [
+            127,
+            0,
+            1,
+            u8::try_from(number / (CONNECTIONS_FROM_ONE - 1)).unwrap(),
+        ];
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        strangers.push(socket.connect(target).await.unwrap());
+    }
+    let started = Instant::now();
+    let mut friend = scene.proven(&Player::new(2)).await;
+    for client in [&mut first, &mut friend] {
+        client.ask(Request::Discover {}).await;
+    }
+    // Well before the strangers' time to shake hands has run out.
+    assert!(
+        started.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        started.elapsed()
+    );
+    drop(strangers);
+    scene.stop().await;
+}
