@@ -1,6 +1,7 @@
 //! Bad input wherever it comes in: it is named in words, nothing crashes, and nothing is left behind.
 
 mod clients;
+mod control;
 mod datagrams;
 mod inner;
 mod liar;
