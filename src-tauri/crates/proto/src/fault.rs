@@ -92,20 +92,20 @@ fault_codes! {
     /// Too many requests or connections in too short a time.
     TooMany = "too_many",
 
-    // A control plane or a member that lies: refused and named. Detail `member` where one is concerned.
-    /// A record whose signature, seal or party does not fit.
+    // A control plane or a member that lies: refused and named.
+    /// A record whose signature, seal or party does not fit. Detail `member`.
     RecordRefused = "record_refused",
-    /// A record older than one seen before.
+    /// A record older than one seen before. Detail `member`.
     RecordReplayed = "record_replayed",
-    /// A member's key differs from the one pinned.
+    /// A member's key differs from the one pinned. Detail `member`.
     KeyChanged = "key_changed",
     /// Two members claim one lease, or the control plane dealt another than the member signed.
     LeaseClash = "lease_clash",
-    /// A signal that is forged or was seen before.
+    /// A signal that is forged or was seen before. Detail `member`.
     SignalRefused = "signal_refused",
     /// The control plane ended the party without the host's word.
     DissolveRefused = "dissolve_refused",
-    /// The control plane removed a member without its word while its tunnel lives.
+    /// The control plane removed a member without its word while its tunnel lives. Detail `member`.
     LeaveRefused = "leave_refused",
     /// The control plane shows different members to different people.
     ViewsDiffer = "views_differ",

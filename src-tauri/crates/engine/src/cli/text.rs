@@ -87,6 +87,34 @@ mod tests {
         }
     }
 
+    /// The details that a code's documentation promises.
+    fn promised(code: FaultCode) -> Vec<&'static str> {
+        let source = include_str!("../../../proto/src/fault.rs");
+        let before = source.split(&format!(" = \"{code}\",")).next().unwrap();
+        let documented = before
+            .lines()
+            .rev()
+            .skip(1)
+            .take_while(|line| line.trim().starts_with("///"));
+        documented
+            .filter_map(|line| line.split_once("Detail"))
+            .flat_map(|(_, details)| details.split('`').skip(1).step_by(2))
+            .collect()
+    }
+
+    #[test]
+    fn no_text_has_a_gap_that_its_fault_does_not_promise_to_fill() {
+        for code in FaultCode::ALL {
+            let mut fault = Fault::new(*code);
+            for detail in promised(*code) {
+                fault = fault.with(detail, "something");
+            }
+            let said = sentences(&fault);
+            assert!(!said.contains(['{', '}', '?']), "{code}: {said}");
+        }
+        assert_eq!(promised(FaultCode::AddressClash), ["network", "interface"]);
+    }
+
     #[test]
     fn details_fill_the_placeholders_and_missing_ones_show() {
         let fault = Fault::new(FaultCode::AddressClash)
