@@ -10,7 +10,7 @@ use crate::data::DataThread;
 use crate::happening::{Happening, ROOM};
 use crate::settings::{Control, Settings};
 use crate::state::StateDir;
-use crate::{control_loop, ipc_server, logging, mdns, network, trust};
+use crate::{control_loop, ipc_server, logging, mdns, network, spare, trust};
 use lanrage_core::io::Config;
 use lanrage_core::keys::DeviceSeed;
 use lanrage_platform::ipc::{self, IpcError, Listener};
@@ -31,6 +31,8 @@ pub(crate) fn main(arguments: Run) -> Result<(), Failure> {
             "this build runs on a simulation's clock and would never re-key",
         ));
     }
+    rights::raise_open_files();
+    spare::check_room().map_err(Failure::engine)?;
     let state_dir = arguments
         .state_dir
         .clone()
@@ -75,7 +77,6 @@ fn typed(arguments: &Run) -> Result<Settings, Failure> {
 
 fn start(settings: Settings, state: Arc<StateDir>, socket: PathBuf) -> Result<(), Fault> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), state = %state.path().display(), "starting");
-    rights::raise_open_files();
     // The count first: on disk before anything that is told under it, and started over only with a new seed.
     let boot = state.next_boot()?;
     let seed = DeviceSeed::from_bytes(*state.seed()?);

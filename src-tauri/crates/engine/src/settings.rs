@@ -214,10 +214,13 @@ fn line_of(text: &[u8], at: usize) -> usize {
 }
 
 fn unreadable(path: &Path, line: Option<usize>, reason: impl std::fmt::Display) -> Fault {
-    Fault::new(FaultCode::SettingsUnreadable)
-        .with("path", path.display())
-        .with("line", line.map_or("–".to_owned(), |line| line.to_string()))
-        .with("reason", reason)
+    let fault = Fault::new(FaultCode::SettingsUnreadable).with("path", path.display());
+    match line {
+        Some(line) => fault
+            .with("line", line)
+            .with("reason", format!("line {line}: {reason}")),
+        None => fault.with("reason", reason),
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,29 @@ pub(crate) fn fault_of(error: &io::Error, otherwise: Fault) -> Fault {
     }
 }
 
+/// So many files an engine in a party may want at once: log, sockets, adapter, control plane, some clients.
+const WANTED: usize = 64;
+
+/// Checks at the start that there is room for what an engine does. Where there is none, later failures would come in
+/// the middle of things, and some libraries take them for impossible.
+///
+/// # Errors
+/// `too_many_files`.
+pub(crate) fn check_room() -> Result<(), Fault> {
+    let Some(path) = openable() else { return Ok(()) };
+    let opened: io::Result<Vec<File>> = (0..WANTED).map(|_| File::open(&path)).collect();
+    match opened {
+        Err(error) if is_out_of_files(&error) => Err(FaultCode::TooManyFiles.into()),
+        // Where there is no such file, there is no telling.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+/// A file that anybody may open, where the system has one.
+fn openable() -> Option<PathBuf> {
+    cfg!(unix).then(|| PathBuf::from("/dev/null"))
+}
+
 /// A file that is kept open only to be closed when no more can be opened: then one caller after the other can still
 /// be let in and told so.
 #[derive(Debug)]
@@ -24,10 +47,10 @@ pub(crate) struct Spare {
 }
 
 impl Spare {
-    /// One that is kept open, where the system has a file that anybody may open.
+    /// One that is kept open.
     pub(crate) fn new() -> Self {
-        let path = cfg!(unix).then(|| PathBuf::from("/dev/null"));
-        let mut spare = Self { path, file: None };
+        let (path, file) = (openable(), None);
+        let mut spare = Self { path, file };
         spare.keep();
         spare
     }

@@ -129,7 +129,7 @@ fault_codes! {
     SocketFailed = "socket_failed",
     /// The device seed is damaged. Detail `path`.
     SeedDamaged = "seed_damaged",
-    /// The settings can't be read. Details `path`, `line`, `reason`.
+    /// The settings can't be read. Details `path`, `reason`, which names the line where there is one, and `line`.
     SettingsUnreadable = "settings_unreadable",
     /// The state directory can't be used. Details `path`, `reason`.
     StateUnusable = "state_unusable",

@@ -20,4 +20,4 @@ pub mod store;
 mod tls;
 
 pub use config::{Args, Settings};
-pub use server::Server;
+pub use server::{Server, check_room};

@@ -42,6 +42,7 @@ fn log(level: LogLevel) {
 }
 
 fn run(settings: Settings) -> Result<()> {
+    lanrage_server::check_room()?;
     let runtime = tokio::runtime::Runtime::new().context("can't start")?;
     runtime.block_on(async {
         let scheme = if settings.tls.is_some() { "wss" } else { "ws" };

@@ -8,7 +8,7 @@ use crate::socket::{Client, HASTE, Held, serve};
 use crate::sources::Sources;
 use crate::store::AnyStore;
 use crate::tls::{ALPN_TURN, Tls};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use lanrage_proto::server_url::is_near;
 use lanrage_registry::{Config, Servers, Service, Source};
 use rand_core::{OsRng, RngCore};
@@ -206,6 +206,18 @@ fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(1024)?;
     TcpListener::from_std(socket.into())
+}
+
+/// Raises the limit of open files as far as it goes, and checks that there is room for clients. To be called first:
+/// what else a program opens at its start may not survive finding none.
+///
+/// # Errors
+/// One sentence for the operator.
+pub fn check_room() -> Result<()> {
+    match rooms() {
+        (0, _) => bail!("the system allows too few open files for any client; raise the limit (ulimit -n)"),
+        _ => Ok(()),
+    }
 }
 
 /// How many connections and how many relay sockets there may be.
