@@ -70,6 +70,63 @@ fn a_million_datagrams_of_garbage_disturb_no_game() -> Result<()> {
     })
 }
 
+#[test]
+fn garbage_on_multicast_dns_hides_no_party() -> Result<()> {
+    scenario("garbage by multicast DNS", |lab| {
+        let mut party = Party::gather(lab, 2, Control::Local)?;
+        party.create()?;
+        let neighbour = lab.host()?;
+        neighbour.inside(|| {
+            let socket = UdpSocket::bind("0.0.0.0:5353")?;
+            let mut random = Random::new(5353);
+            let targets: [SocketAddr; 3] = [
+                "224.0.0.251:5353".parse()?,
+                SocketAddr::new(IpAddr::V4(party.founder()?.host().address()), 5353),
+                SocketAddr::new(IpAddr::V4(party.engine(1)?.host().address()), 5353),
+            ];
+            for number in 0..20_000 {
+                let packet = dns(&mut random);
+                // A full queue loses some.
+                let _ = socket.send_to(&packet, targets[number % 3]);
+                if number % 100 == 0 {
+                    thread::sleep(Duration::from_millis(2));
+                }
+            }
+            Ok(())
+        })?;
+        // The ID alone: the party has to be found on the network.
+        party.join(1)?;
+        party.wait_all_up(felt::CONNECT)?;
+        party.engine_mut(0)?.unharmed()?;
+        party.engine_mut(1)?.unharmed()
+    })
+}
+
+/// Something like a DNS message (RFC 1035 §4): counts that lie, names that point at themselves, records cut off.
+fn dns(random: &mut Random) -> Vec<u8> {
+    let mut packet = random.bytes(200);
+    packet.splice(0..0, [0; 12]);
+    packet[2] = [0x00, 0x84][random.below(2) as usize];
+    for count in [5, 7, 9, 11] {
+        packet[count] = random.below(4) as u8;
+    }
+    let service = b"\x08_lanrage\x04_tcp\x05local\0\0\x0c\0\x01";
+    match random.below(4) {
+        0 => {
+            packet.splice(12..12, service.iter().copied());
+        }
+        // A name that points at itself, and one at what comes after it.
+        1 => {
+            packet.splice(12..12, [0xC0, 12, 0, 12, 0, 1, 0xC0, 40]);
+        }
+        2 => {
+            packet.splice(12..12, [63; 70]);
+        }
+        _ => {}
+    }
+    packet
+}
+
 /// Sends the million from many ports, the same each time.
 fn flood(neighbour: &Host, targets: &[SocketAddr; 2]) -> Result<()> {
     neighbour.inside(|| {

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use lanrage_tests::lab::{Engine, Lab, Refusal, felt, scenario};
+use lanrage_tests::lab::{Engine, Lab, Refusal, Server, felt, scenario};
 
 use super::{nothing_left, options, refused};
 
@@ -187,6 +187,34 @@ fn arguments_and_directories_that_can_not_be_are_named() -> Result<()> {
         engine.set_arguments(&["--tun", "eth0"]);
         engine.start_again()?;
         refused(&mut engine, &[(&["create", "Friday night"], "adapter_busy")])
+    })
+}
+
+#[test]
+fn a_process_that_may_open_too_few_files_does_not_start() -> Result<()> {
+    scenario("few files", |lab| {
+        let mut engine = Engine::prepare(&lab.host()?, options("local"))?;
+        // With some of these a library would panic.
+        for files in [4, 6, 8, 9, 12, 40] {
+            let limit = format!("--nofile={files}:{files}");
+            engine.set_wrapper(&["prlimit", &limit]);
+            ends(&mut engine, "too_many_files", 1)?;
+        }
+        let server = Server::program()?;
+        for files in [8, 9, 40] {
+            let output = Command::new("prlimit")
+                .arg(format!("--nofile={files}:{files}"))
+                .arg(&server)
+                .args(["--listen", "127.0.0.1:0"])
+                .output()?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            ensure!(
+                output.status.code() == Some(1) && said.contains("open files") && !said.contains("panicked"),
+                "with {files} files: {}: {said}",
+                output.status
+            );
+        }
+        Ok(())
     })
 }
 

@@ -96,6 +96,14 @@ impl Server {
         Ok(())
     }
 
+    /// The program that is under test.
+    ///
+    /// # Errors
+    /// When it is not built.
+    pub fn program() -> Result<PathBuf> {
+        programs::server()
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
