@@ -192,11 +192,25 @@ impl Discovery {
             }
         }
         self.looked = now;
-        if !self.is_done() {
+        // One step may allow another.
+        let mut before = None;
+        while !self.is_done() && before != Some(self.progress()) {
+            before = Some(self.progress());
             self.ask_servers(now, cx);
             self.test_filtering(now, cx);
             self.ask_elsewhere(now, cx);
         }
+    }
+
+    /// What changes with each step.
+    fn progress(&self) -> (usize, usize, usize, bool) {
+        let settled = self.filter.is_settled();
+        (
+            self.queue.len(),
+            self.held.len(),
+            self.destinations.len(),
+            settled,
+        )
     }
 
     fn ask(&mut self, now: Instant, at: SocketAddr, comparable: bool, cx: &mut Surroundings<'_>) {

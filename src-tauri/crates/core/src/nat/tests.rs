@@ -146,6 +146,27 @@ fn whatever_is_lost_no_claim_is_wrong() {
     );
 }
 
+#[test]
+fn a_list_with_all_of_a_servers_addresses_misleads_on_bad_lines_neither() {
+    for seed in 0..60 {
+        for loss in [20, 40] {
+            for world in every_nat(&[Server::new(1, Half::Honest)]) {
+                let mut world = world.seeded(seed, loss);
+                let list = world.servers[0].addresses();
+                let (report, _) = world.discovers_with(&list);
+                let kind = report.v4.kind;
+                assert!(
+                    kind == world.truth() || kind == NatType::Unknown,
+                    "seed {seed}, {loss} % lost, {:?} {:?}: {:#?}",
+                    world.mapping,
+                    world.filtering,
+                    report.v4
+                );
+            }
+        }
+    }
+}
+
 /// What is concluded where the servers are of these kinds.
 #[track_caller]
 fn reason(filtering: Looks, halves: &[Half]) -> Option<Reason> {
