@@ -17,7 +17,7 @@ pub(crate) trait Dial: Send + Sync + 'static {
 }
 
 /// The engine behind the local socket.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Hash)]
 pub(crate) struct SocketDial {
     path: PathBuf,
 }
@@ -28,6 +28,11 @@ impl SocketDial {
         Self {
             path: path.unwrap_or_else(ipc::default_socket_path),
         }
+    }
+
+    /// Whether it is the system's.
+    pub(crate) fn is_systems(&self) -> bool {
+        self.path == ipc::default_socket_path()
     }
 }
 

@@ -8,6 +8,7 @@ use crate::page::Page;
 use crate::tray;
 use crate::view::Wish;
 use anyhow::Context;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use tauri::webview::PageLoadEvent;
 use tauri::{App, AppHandle, Emitter, Manager, Url, WebviewUrl, WebviewWindowBuilder, Window, WindowEvent};
 
@@ -16,6 +17,9 @@ const WINDOW: &str = "main";
 
 /// Shows the window and stays until the player quits; without a tray closing the window is quitting.
 pub(crate) fn run(dial: SocketDial) -> anyhow::Result<()> {
+    let mut context = tauri::generate_context!();
+    let own = &mut context.config_mut().identifier;
+    *own = identifier(own, &dial);
     tauri::Builder::default()
         .plugin(tauri_plugin_single_instance::init(|app, _args, _cwd| show(app)))
         .plugin(tauri_plugin_clipboard_manager::init())
@@ -44,8 +48,19 @@ pub(crate) fn run(dial: SocketDial) -> anyhow::Result<()> {
                 api.prevent_close();
             }
         })
-        .run(tauri::generate_context!())
+        .run(context)
         .context("the window could not be opened")
+}
+
+/// Who this app is to the system. A window on another engine than the system's, a scripted one say, is another app:
+/// it starts beside the first, and what is remembered in it stays in it.
+fn identifier(own: &str, dial: &SocketDial) -> String {
+    if dial.is_systems() {
+        return own.to_owned();
+    }
+    let mut hasher = DefaultHasher::new();
+    dial.hash(&mut hasher);
+    format!("{own}.at-{:016x}", hasher.finish())
 }
 
 /// Connects to the engine and tells the page of each change.
@@ -125,6 +140,15 @@ fn is_own_page(url: &Url) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_window_on_another_engine_is_another_app() {
+        let of = |path: Option<&str>| identifier("app.lanrage", &SocketDial::new(path.map(Into::into)));
+        assert_eq!(of(None), "app.lanrage");
+        assert_eq!(of(Some("/tmp/a.sock")), of(Some("/tmp/a.sock")));
+        assert_ne!(of(Some("/tmp/a.sock")), of(Some("/tmp/b.sock")));
+        assert!(of(Some("/tmp/a.sock")).starts_with("app.lanrage."));
+    }
 
     #[test]
     fn the_page_can_not_be_led_elsewhere() {
