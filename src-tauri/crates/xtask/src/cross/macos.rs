@@ -67,7 +67,9 @@ fn compiler() -> Result<PathBuf> {
     if !folder.join("ziglang/zig").is_file() {
         fs::create_dir_all(&folder)?;
         let mut pip = shell::command("/usr/bin/python3")?;
-        pip.args(["-m", "pip", "install", "--quiet", "--no-deps", "--target"]);
+        pip.args(["-m", "pip", "install", "--quiet", "--no-deps"]);
+        // Nothing of the system's is touched.
+        pip.args(["--root-user-action=ignore", "--target"]);
         shell::run(pip.arg(&folder).arg(ZIG))?;
     }
     fs::write(folder.join("empty.c"), "")?;
