@@ -51,7 +51,13 @@ fn main() {
         sim.app_chat(founder, *node, Duration::from_secs(1), lasting);
         sim.app_chat(*node, founder, Duration::from_secs(1), lasting);
     }
-    sim.run_for(lasting);
+    // Half-way the last one's engine dies and is started again: it finds its place.
+    let last = nodes[nodes.len() - 1];
+    sim.run_for(lasting / 2);
+    sim.crash(last);
+    sim.run_for(Duration::from_secs(2));
+    sim.restart(last);
+    sim.run_for(lasting / 2);
     println!("{}", sim.transcript.text());
     println!("{}", sim.table());
     let (sent, arrived) = sim
