@@ -13,7 +13,7 @@ use lanrage_tests::lab::{
 };
 
 /// A site of each kind with one host, and homes behind a carrier's cone and behind a carrier's symmetric NAT.
-fn every_kind(internet: &Internet) -> Result<Vec<Site>> {
+pub(crate) fn every_kind(internet: &Internet) -> Result<Vec<Site>> {
     let mut options: Vec<SiteOptions> = Nat::ALL.into_iter().map(SiteOptions::new).collect();
     for outer in [Nat::FullCone, Nat::SymmetricRandom] {
         let mut home = SiteOptions::new(Nat::PortRestrictedCone);
@@ -23,7 +23,7 @@ fn every_kind(internet: &Internet) -> Result<Vec<Site>> {
     internet.sites(&options)
 }
 
-fn name(site: &Site) -> String {
+pub(crate) fn name(site: &Site) -> String {
     let own = site.options().nat;
     match &site.options().carrier {
         Some(carrier) => format!("{own} behind {}", carrier.router().nat()),
@@ -380,7 +380,10 @@ fn an_internet_that_is_taken_down_leaves_nothing() -> Result<()> {
 }
 
 /// Runs `work` for each of `those` side by side.
-fn side_by_side<A: Sync, T: Send>(those: &[A], work: impl Fn(&A) -> Result<T> + Sync) -> Result<Vec<T>> {
+pub(crate) fn side_by_side<A: Sync, T: Send>(
+    those: &[A],
+    work: impl Fn(&A) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
     thread::scope(|scope| {
         let work = &work;
         let running: Vec<_> = those.iter().map(|one| scope.spawn(move || work(one))).collect();

@@ -136,13 +136,15 @@ impl Engine {
             .chain([self.program.as_path()]);
         let mut command = self.host.command(words.next().context("no program")?);
         command.args(words).arg("run");
-        let usual: [(&str, OsString); 8] = [
+        let usual: [(&str, OsString); 9] = [
             ("--socket", self.socket().into()),
             ("--state-dir", self.folder.join("state").into()),
             ("--config", self.folder.join("engine.toml").into()),
             ("--tun", ADAPTER.into()),
             ("--port", PORT.to_string().into()),
             ("--log", "debug".into()),
+            // Public servers are none of a lab's.
+            ("--stun", "none".into()),
             ("--control", self.options.control.clone().into()),
             ("--name", self.options.player.clone().into()),
         ];

@@ -4,14 +4,15 @@
 //!  server 203.0.113.1 and 198.51.100.1
 //!     │
 //!  backbone ──────┬──────────────────┬──────────────────────┐      forwards by address; what nobody has it drops
-//!     │ 203.0.113.n                  │ 198.51.100.n         │ 203.0.113.n
+//!     │ 198.18.n.10                  │ 198.18.n.10          │ 198.18.n.10
 //!  router with NAT                 open router           carrier with NAT
-//!     │ 192.168.s.1/24               │ 198.51.100.m/28      │ 100.64.c.n
+//!     │ 192.168.s.1/24               │ 198.19.m.1/28        │ 100.64.c.n
 //!   host .10, host .11             host                  router with NAT ── 192.168.s.1/24 ── host .10
 //! ```
 //!
-//! Each box is a network namespace; the NATs are the kernel's own. Addresses are those kept for documentation
-//! (RFC 5737), which programs take for public ones. There is no way out: no namespace has a link to this machine.
+//! Each box is a network namespace; the NATs are the kernel's own. Addresses are those kept for documentation (RFC 5737)
+//! and for tests (RFC 2544), which programs take for public ones; each site has a /24 of its own, as servers count
+//! what comes from one. There is no way out: no namespace has a link to this machine.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -50,32 +51,20 @@ pub(super) struct Numbers {
 }
 
 impl Numbers {
-    /// A public address that nobody had yet, from either network in turn.
+    /// A public address that nobody had yet.
     pub(super) fn public(&self) -> Result<Ipv4Addr> {
-        let number = self.publics.fetch_add(1, Ordering::Relaxed);
-        let last = 10 + number / 2;
-        if last > 100 {
-            bail!("the lab has no more public addresses");
+        match self.publics.fetch_add(1, Ordering::Relaxed) {
+            u8::MAX => bail!("the lab has no more public addresses"),
+            network => Ok(Ipv4Addr::new(198, 18, network, 10)),
         }
-        Ok(if number.is_multiple_of(2) {
-            Ipv4Addr::new(203, 0, 113, last)
-        } else {
-            Ipv4Addr::new(198, 51, 100, last)
-        })
     }
 
     /// A network of 16 public addresses that nobody had yet.
     pub(super) fn block(&self) -> Result<Ipv4Addr> {
-        let number = self.blocks.fetch_add(1, Ordering::Relaxed);
-        if number >= 15 {
-            bail!("the lab has no more public networks");
+        match self.blocks.fetch_add(1, Ordering::Relaxed) {
+            u8::MAX => bail!("the lab has no more public networks"),
+            network => Ok(Ipv4Addr::new(198, 19, network, 0)),
         }
-        let first = 128 + 16 * (number % 8);
-        Ok(if number < 8 {
-            Ipv4Addr::new(198, 51, 100, first)
-        } else {
-            Ipv4Addr::new(203, 0, 113, first)
-        })
     }
 }
 

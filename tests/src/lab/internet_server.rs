@@ -1,7 +1,7 @@
 //! A `lanrage-server` on a lab's internet, with a certificate made for the occasion.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,18 +17,26 @@ use super::wait::{PATIENCE, eventually, felt};
 /// The port of its control plane.
 const PORT: u16 = 443;
 
+/// The port of STUN and TURN on its first address; on the second it is the next.
+const STUN: u16 = 3478;
+
+/// The public addresses of a lab.
+const NETWORKS: [&str; 3] = ["203.0.113.0/24", "198.51.100.0/24", "198.18.0.0/15"];
+
 /// A running server, or a stopped one between [`PublicServer::kill9`] and [`PublicServer::start_again`].
 #[derive(Debug)]
 pub struct PublicServer {
     host: Host,
     program: PathBuf,
     folder: PathBuf,
+    addresses: [Ipv4Addr; 2],
     arguments: Vec<String>,
     process: Option<Process>,
 }
 
 impl PublicServer {
-    /// Starts one on the internet's server host, reachable at its first address, and waits until it listens.
+    /// Starts one on the internet's server host and waits until it listens: control plane, STUN and TURN at its first
+    /// address, STUN at its second as well.
     ///
     /// # Errors
     /// When it does not in time, or no certificate can be made.
@@ -48,6 +56,7 @@ impl PublicServer {
             host,
             program: programs::server()?,
             folder,
+            addresses: internet.server_addresses(),
             arguments: arguments.iter().map(|&word| word.to_owned()).collect(),
             process: None,
         };
@@ -69,8 +78,17 @@ impl PublicServer {
             .arg("--tls-cert")
             .arg(self.folder.join("cert.pem"))
             .arg("--tls-key")
-            .arg(self.folder.join("key.pem"))
-            .args(&self.arguments);
+            .arg(self.folder.join("key.pem"));
+        let [first, second] = self.addresses;
+        command
+            .arg("--stun")
+            .arg(format!("{first}:{STUN},{second}:{}", STUN + 1))
+            .args(["--public-ip", &first.to_string()]);
+        // What is kept for documentation and tests is no peer outside a lab.
+        for network in NETWORKS {
+            command.args(["--allow-peer", network]);
+        }
+        command.args(&self.arguments);
         let mut process = self.host.spawn("server", &mut command)?;
         let took = eventually("the server listens", felt::START, || {
             ensure!(process.is_running()?, "the server ended: {}", process.log());

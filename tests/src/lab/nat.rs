@@ -13,9 +13,10 @@ const OUTWARDS: &str = "{ \"wan\", \"loop0\" }";
 /// The same, as packets come in.
 const INWARDS: &str = "{ \"wan\", \"loop1\" }";
 
-/// Ports that a NAT with a range of its own uses at a time, and where its first range begins.
-const PORTS: u16 = 10_000;
-const FIRST_PORT: u16 = 20_000;
+/// Ports that a NAT with a range of its own uses at a time, and where its first range begins. None is one that a
+/// program gets by itself on Linux (32768 and up): a port within the range would be kept.
+const PORTS: u16 = 5_000;
+const FIRST_PORT: u16 = 10_000;
 
 /// Ranges that take turns each time the NAT forgets everything.
 const RANGES: u16 = 4;
@@ -263,6 +264,28 @@ impl Behaviour {
                 found(mapping, other_filtering) && found(other_mapping, filtering)
             }
             _ => false,
+        }
+    }
+}
+
+impl Behaviour {
+    /// What an engine calls NATs that do this.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        use Dependence::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
+        match self {
+            Self::Blocked => "unknown",
+            Self::Passing {
+                translated: false, ..
+            } => "open",
+            Self::Passing {
+                mapping, filtering, ..
+            } => match (mapping, filtering) {
+                (EndpointIndependent, EndpointIndependent) => "full_cone",
+                (EndpointIndependent, AddressDependent) => "restricted_cone",
+                (EndpointIndependent, AddressAndPortDependent) => "port_restricted_cone",
+                _ => "symmetric",
+            },
         }
     }
 }

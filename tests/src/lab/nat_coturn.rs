@@ -1,6 +1,6 @@
 //! A second opinion on NATs: coturn's server and its discovery tool (RFC 5780), as Debian ships them.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -77,6 +77,12 @@ impl Coturn {
             addresses,
             _process: process,
         })
+    }
+
+    /// What engines are given as `--stun`.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        (self.addresses[0], PORT).into()
     }
 
     /// Runs the discovery tool in `host`; none where UDP is blocked. The tool does not repeat what it sends, so that

@@ -1,16 +1,20 @@
 //! Who reaches whom, how, and how soon: every pair of a party, seen from both ends.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
+use lanrage_proto::ipc::{Call, Frame, VERSION};
+use serde_json::Value;
 
 use super::engine::Engine;
+use super::status::Status;
 
 /// The port at which members answer each other inside the party.
 const PORT: u16 = 4242;
@@ -20,6 +24,12 @@ const CALL: Duration = Duration::from_millis(100);
 
 /// How often each member's status is read.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// A way that was not seen for this long is none: a crowd on a busy machine stutters.
+const GONE: Duration = Duration::from_secs(15);
+
+/// How long an engine may take to say how it is.
+const PATIENT: Duration = Duration::from_secs(30);
 
 /// How a packet travels from one member to another, as the sender's engine says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,7 +71,7 @@ impl Way {
 /// What one member has of another.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sight {
-    /// The way now.
+    /// The way now, or a few seconds ago.
     pub way: Way,
     /// From when both were in the party to the first answer.
     pub first_answer: Option<Duration>,
@@ -181,8 +191,18 @@ pub fn look(
 /// When each address answered first.
 type Answers = Mutex<BTreeMap<Ipv4Addr, Instant>>;
 
-/// The way to each address at the last look, and when it first needed no relay.
-type Ways = Mutex<BTreeMap<Ipv4Addr, (Way, Option<Instant>)>>;
+/// What is known of the way to each address.
+type Ways = Mutex<BTreeMap<Ipv4Addr, Known>>;
+
+#[derive(Clone, Copy)]
+struct Known {
+    /// The last one seen.
+    way: Way,
+    /// When it was seen.
+    looked: Instant,
+    /// When there was one that needed no relay first.
+    direct: Option<Instant>,
+}
 
 fn read(seats: &[Seat<'_>], answers: &[Answers], ways: &[Ways]) -> Table {
     let sight = |from: usize, to: usize| {
@@ -192,11 +212,12 @@ fn read(seats: &[Seat<'_>], answers: &[Answers], ways: &[Ways]) -> Table {
         let since = |at: Instant| at.saturating_duration_since(own.max(theirs));
         let answers = answers[from].lock().unwrap_or_else(|broken| broken.into_inner());
         let ways = ways[from].lock().unwrap_or_else(|broken| broken.into_inner());
-        let (way, direct) = ways.get(&address).copied().unwrap_or_default();
+        let known = ways.get(&address);
+        let fresh = known.filter(|known| known.looked.elapsed() < GONE);
         Sight {
-            way,
+            way: fresh.map_or(Way::None, |known| known.way),
             first_answer: answers.get(&address).copied().map(since),
-            first_direct: direct.map(since),
+            first_direct: known.and_then(|known| known.direct).map(since),
         }
     };
     let all = 0..seats.len();
@@ -250,22 +271,59 @@ fn call(members: usize, answers: &Answers, stop: &AtomicBool) -> Result<()> {
 }
 
 fn watch(seat: &Seat<'_>, ways: &Ways, stop: &AtomicBool) -> Result<()> {
+    let mut ear = Ear::open(seat.engine)?;
     while !stop.load(Ordering::Relaxed) {
         let looked = Instant::now();
-        let status = seat.engine.status().context("looking at a member")?;
+        let status = ear.status().context("looking at a member")?;
         {
             let mut ways = ways.lock().unwrap_or_else(|broken| broken.into_inner());
             for member in status.members()?.into_iter().filter(|member| !member.own) {
                 let up = member.is_up().then_some(member.path).flatten();
                 let way = Way::read(up.as_deref())?;
-                let known = ways.entry(member.address).or_default();
-                known.0 = way;
+                if way == Way::None {
+                    continue;
+                }
+                let known = ways.entry(member.address).or_insert(Known {
+                    way,
+                    looked,
+                    direct: None,
+                });
+                (known.way, known.looked) = (way, looked);
                 if way > Way::Relayed {
-                    known.1.get_or_insert(looked);
+                    known.direct.get_or_insert(looked);
                 }
             }
         }
         thread::sleep(LOOK.saturating_sub(looked.elapsed()));
     }
     Ok(())
+}
+
+/// An open connection to an engine, for asking often: a program for each look would cost more than what it looks at.
+struct Ear(UnixStream);
+
+impl Ear {
+    fn open(engine: &Engine) -> Result<Self> {
+        let stream = UnixStream::connect(engine.socket()).context("the engine's socket")?;
+        stream.set_read_timeout(Some(PATIENT))?;
+        Ok(Self(stream))
+    }
+
+    fn status(&mut self) -> Result<Status> {
+        let question = serde_json::to_vec(&Frame {
+            id: 1,
+            ipc: VERSION,
+            call: Call::Status,
+        })?;
+        self.0.write_all(&u32::try_from(question.len())?.to_be_bytes())?;
+        self.0.write_all(&question)?;
+        let mut length = [0; 4];
+        self.0.read_exact(&mut length)?;
+        let mut answer = vec![0; usize::try_from(u32::from_be_bytes(length))?];
+        self.0.read_exact(&mut answer)?;
+        let mut answer: Value = serde_json::from_slice(&answer)?;
+        let status = answer["result"]["Ok"]["status"].take();
+        ensure!(status.is_object(), "no status: {answer}");
+        Ok(Status(status))
+    }
 }

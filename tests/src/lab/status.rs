@@ -55,6 +55,13 @@ impl Status {
         self.0["engine"]["control"]["mode"].as_str()
     }
 
+    /// What the engine calls the NAT before it: `open`, `full_cone`, `restricted_cone`, `port_restricted_cone`,
+    /// `symmetric` or `unknown`.
+    #[must_use]
+    pub fn nat_type(&self) -> Option<&str> {
+        self.0["nat"]["type"].as_str()
+    }
+
     /// The party's members, own row included; empty without a party.
     ///
     /// # Errors
