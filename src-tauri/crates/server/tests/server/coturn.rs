@@ -7,6 +7,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_lanrage-server");
 const INSIDE: &str = "LANRAGE_TEST_NAMESPACE";
@@ -18,6 +19,9 @@ const ONE: &str = "198.51.100.1";
 const TWO: &str = "198.51.100.2";
 const CLIENT: &str = "198.51.100.3";
 const PEER: &str = "198.51.100.4";
+
+/// How long a program may take to start on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs a test by itself in a new namespace, where it has these addresses.
 fn in_a_namespace(test: &str, body: impl FnOnce()) {
@@ -133,7 +137,15 @@ fn peer() -> Running {
         .stdout(Stdio::null())
         .spawn();
     let peer = Running(peer.unwrap());
-    while std::net::UdpSocket::bind((PEER, 3480)).is_ok() {
+    // Asked, not bound to: a port that is tried out would be taken when the peer wants it.
+    let asking = std::net::UdpSocket::bind((CLIENT, 0)).unwrap();
+    asking.connect((PEER, 3480)).unwrap();
+    asking
+        .set_read_timeout(Some(Duration::from_millis(100)))
+        .unwrap();
+    let started = Instant::now();
+    while asking.send(b"there?").is_err() || asking.recv(&mut [0; 64]).is_err() {
+        assert!(started.elapsed() < PATIENCE, "the peer does not answer");
         std::thread::yield_now();
     }
     peer
