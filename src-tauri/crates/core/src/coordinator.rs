@@ -6,6 +6,7 @@
 use crate::path::Path;
 use lanrage_proto::ipc::PathKind;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// When the first probes of a candidate go out, counted from its start: five, then silence.
@@ -183,6 +184,16 @@ impl Agent {
         for (path, candidate) in &mut self.candidates {
             candidate.restart(now);
             if Some(*path) != self.chosen {
+                candidate.valid = None;
+            }
+        }
+    }
+
+    /// A relay is away: what is reached by it has to prove itself again before it is sent to.
+    pub(crate) fn doubt_relay(&mut self, now: Instant, relay: IpAddr) {
+        for (path, candidate) in &mut self.candidates {
+            if candidate.tier >= Tier::Relay && path.remote.ip() == relay {
+                candidate.restart(now);
                 candidate.valid = None;
             }
         }
