@@ -24,6 +24,9 @@ const FELT_SWITCH: Duration = Duration::from_secs(3);
 /// … and the most that is no failure.
 const LONGEST_SWITCH: Duration = Duration::from_secs(15);
 
+/// Until a member is back to UDP: it is tried again after some time, and both are held for a while.
+const FELT_RETURN: Duration = Duration::from_secs(25);
+
 /// Homes whose UDP reaches nobody but `servers`.
 fn homes(internet: &Internet, servers: &[Ipv4Addr], count: u8) -> Result<Vec<Site>> {
     let homes: Vec<SiteOptions> = (0..count)
@@ -114,7 +117,7 @@ fn reached_by(engine: &Engine, way: &str) -> Result<()> {
         .filter(|line| line.contains("a relay is there"))
         .collect();
     ensure!(
-        found.iter().any(|line| line.contains(way)),
+        found.iter().any(|line| format!("{line}\n").contains(way)),
         "not by {way}, but {found:?}"
     );
     Ok(())
@@ -240,6 +243,67 @@ fn falls(
         }
     }
     Ok(())
+}
+
+#[test]
+fn a_relay_reached_by_tcp_is_reached_by_udp_without_a_break_once_that_gets_through() -> Result<()> {
+    scenario("back to UDP", |lab| {
+        let internet = Internet::new(lab)?;
+        let server = PublicServer::start(&internet, &[])?;
+        let homes = homes(&internet, &[Ipv4Addr::LOCALHOST], 2)?;
+        let members = party(&server, &[(homes[0].host()?, &[]), (homes[1].host()?, &[])])?;
+        let [anna, tom] = &members[..] else {
+            bail!("two members");
+        };
+        let to = tom.address()?;
+        anna.wait_until("relayed", FELT_RELAYED, |status| {
+            Ok(path(status, to)?.as_deref() == Some("relayed"))
+        })?;
+        reached_by(anna, "transport=tcp")?;
+        let ticker = Ticker::start(anna.host(), echo(tom.host(), to)?)?;
+        let started = Instant::now();
+        eventually("the ticker is heard", felt::CONNECT, || {
+            Ok(if ticker.heard_since(started) {
+                Ok(())
+            } else {
+                Err("silence".to_owned())
+            })
+        })?;
+        let opened = Instant::now();
+        for home in &homes {
+            home.allow_udp_only_to(&internet.server_addresses())?;
+        }
+        for member in [anna, tom] {
+            eventually("what was reached by TCP is given back", FELT_RETURN, || {
+                let log = member.log();
+                Ok(if log.contains("allocation is given back") {
+                    Ok(())
+                } else {
+                    Err("it is still held".to_owned())
+                })
+            })?;
+            reached_by(
+                member,
+                &format!("uri=turn:{}:3478\n", internet.server().address()),
+            )?;
+        }
+        let settled = Instant::now();
+        eventually("play goes on", felt::CONNECT, || {
+            Ok(if ticker.heard_since(settled + Duration::from_secs(1)) {
+                Ok(())
+            } else {
+                Err("silence".to_owned())
+            })
+        })?;
+        let silence = ticker.longest_silence(opened);
+        let (sent, answered) = ticker.finish();
+        println!(
+            "from TCP to UDP: {answered} of {sent} ticks came back, longest silence {:.2} s",
+            silence.as_secs_f64()
+        );
+        ensure!(silence < FELT_SWITCH, "silent for {silence:?}");
+        Ok(())
+    })
 }
 
 #[test]

@@ -15,9 +15,15 @@ use super::{Random, memory};
 /// ETH_P_ALL (linux/if_ether.h), in network order: every frame.
 const EVERY_FRAME: i32 = 0x0300;
 
+/// How WireGuard's handshakes begin.
+const INITIATION: &[u8] = &[1, 0, 0, 0];
+
 /// Datagrams and how many a second.
 const FLOOD: u32 = 400_000;
 const RATE: u32 = 30_000;
+
+/// What is kept of each kind.
+const OVERHEARD: usize = 200;
 
 /// What has to come back meanwhile. The machine is shared by the flood, its sender and the players.
 const DELIVERED: f64 = 0.8;
@@ -31,16 +37,23 @@ fn replays_and_forged_handshakes_and_probes_from_everywhere_disturb_no_game() ->
         let mut party = Party::gather(lab, 2, Control::Local)?;
         party.create()?;
         let neighbour = lab.host()?;
-        let wire = listen(party.founder()?.host())?;
+        let wires = [listen(party.founder()?.host())?, listen(party.engine(1)?.host())?];
         party.join(1)?;
         party.wait_all_up(felt::CONNECT)?;
-        let (victim, member) = (party.founder()?, party.engine(1)?);
-        let seen = overhear(&wire, victim, member)?;
+        let engines = [party.founder()?, party.engine(1)?];
+        let heard = [
+            overhear(&wires[0], engines[0], engines[1])?,
+            overhear(&wires[1], engines[1], engines[0])?,
+        ];
+        // Who is asked for a handshake has more to do when it is asked again: the one of the two, by their keys.
+        let asked = usize::from(!heard[0].iter().any(|seen| seen.starts_with(INITIATION)));
+        let (victim, member, seen) = (engines[asked], engines[1 - asked], &heard[asked]);
         let kinds = |kind: u8| {
             seen.iter()
                 .filter(|seen| seen.starts_with(&[kind, 0, 0, 0]))
                 .count()
         };
+        ensure!(kinds(1) > 0, "no handshake was overheard");
         println!(
             "{} datagrams overheard: {} initiations, {} responses, {} of data, the rest probes",
             seen.len(),
@@ -52,7 +65,7 @@ fn replays_and_forged_handshakes_and_probes_from_everywhere_disturb_no_game() ->
         let ticker = Ticker::start(member.host(), echo(victim.host(), target)?)?;
         let before = memory(victim)?;
         let began = Instant::now();
-        let refused = flood(&neighbour, member.host(), victim, &seen)?;
+        let refused = flood(&neighbour, member.host(), victim, seen)?;
         let took = began.elapsed().as_secs_f64();
         let silence = ticker.longest_silence(began);
         let (sent, answered) = ticker.finish();
@@ -108,7 +121,7 @@ fn overhear(mut wire: &Socket, victim: &Engine, member: &Engine) -> Result<Vec<V
             } else {
                 &mut probes
             };
-            if kind.len() < 200 {
+            if kind.len() < OVERHEARD {
                 kind.push(datagram);
             }
         }

@@ -41,10 +41,7 @@ fn a_relay_under_abuse_refuses_or_sheds_it_and_carries_its_party() -> Result<()>
         let internet = Internet::new(lab)?;
         let secret = lab.files().join("secret");
         fs::write(&secret, SECRET)?;
-        let server = PublicServer::start(
-            &internet,
-            &["--log", "info", "--turn-secret-file", &secret.to_string_lossy()],
-        )?;
+        let server = PublicServer::start(&internet, &["--turn-secret-file", &secret.to_string_lossy()])?;
         let id = server.id().context("the server does not run")?;
         let home = || {
             let home = internet.site(&SiteOptions::new(Nat::PortRestrictedCone))?;

@@ -191,7 +191,8 @@ impl Site {
         self.router.set_link(up)
     }
 
-    /// Lets UDP out to these addresses alone, so that members elsewhere are reached by a relay or not at all.
+    /// Lets UDP out to these addresses alone, so that members elsewhere are reached by a relay or not at all. What was
+    /// said before counts no more.
     ///
     /// # Errors
     /// When `nft` does not take it.
@@ -211,7 +212,7 @@ impl Site {
 
     fn guard(&self, name: &str, what: &str) -> Result<()> {
         self.router.load(&format!(
-            "table ip guard-{name} {{\n  chain passing {{\n    type filter hook forward priority filter - 5;\n    \
+            "table ip guard-{name} {{ }}\ndelete table ip guard-{name}\ntable ip guard-{name} {{\n  chain passing {{\n    type filter hook forward priority filter - 5;\n    \
              oifname \"wan\" {what} drop\n  }}\n}}\n"
         ))
     }

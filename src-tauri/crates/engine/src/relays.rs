@@ -1,9 +1,9 @@
 //! Relays: allocations on TURN servers (RFC 8656), each a transport of its own.
 //!
 //! One thread holds them all. What is sent by a relay waits in a short queue that drops its oldest; what comes by it
-//! goes to the data thread like any datagram. A relay is reached by the first of its ways that works: UDP, then TCP, then
-//! TLS, each begun a second after the one before or when that failed. One that fails is tried again, with growing
-//! pauses.
+//! goes to the data thread like any datagram. A relay is reached by the first of its ways that works: UDP, then TCP,
+//! then TLS, each begun half a second after the one before or when that failed; a stream is left for UDP once that gets
+//! through. A relay that fails is tried again, with growing pauses.
 
 mod client;
 mod framing;
@@ -166,7 +166,7 @@ async fn keep(mut plans: watch::Receiver<RelayPlan>, queue: Arc<Queue>, door: Do
         };
         let began = tokio::time::Instant::now();
         let reason = match reached {
-            Ok(session) => match session.hold(&mut plans, &queue, &door).await {
+            Ok(session) => match session.hold(&mut plans, &queue, &door, &tls).await {
                 client::End::Unwanted => return,
                 client::End::Lost(why) => why,
             },

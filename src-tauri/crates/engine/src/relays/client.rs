@@ -10,6 +10,7 @@ use lanrage_core::path::Path;
 use lanrage_core::relays::{RelayEvent, RelayPlan, RelayServer, RelayUp};
 use lanrage_proto::{TurnTransport, TurnUri};
 use rustls::ClientConfig;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -17,9 +18,13 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 /// An allocation that is not there by then will not come by this way.
 const ALLOCATING: Duration = Duration::from_secs(8);
-/// The next way is tried beside one that has not come up after this long. A relay on the other side of the world
-/// answers twice within this; where UDP goes nowhere nobody should wait longer.
-const NEXT_WAY: Duration = Duration::from_millis(1000);
+/// The next way is tried beside one that has not come up after this long: where UDP goes nowhere nobody should wait
+/// longer. A relay on the other side of the world may be reached by TCP first then; that is mended soon.
+const NEXT_WAY: Duration = Duration::from_millis(500);
+/// Whether UDP gets through after all is tried so soon after a stream was taken, and again after twice as long …
+const FIRST_TRY: Duration = Duration::from_secs(2);
+/// … up to this.
+const LAST_TRY: Duration = Duration::from_secs(120);
 /// Datagrams taken from the queue before the wire is looked at again.
 const BATCH: usize = 32;
 /// How long a stream may take nothing.
@@ -68,6 +73,26 @@ pub(super) async fn reach(server: &RelayServer, tls: &Arc<ClientConfig>) -> Resu
     }
 }
 
+/// Waits until a relay that is reached by a stream can be reached by datagrams. Games need those: where a packet of a
+/// stream is lost, all that come after it wait.
+async fn better_way(server: &RelayServer, tls: &Arc<ClientConfig>) {
+    let Some(uri) = server
+        .uris
+        .iter()
+        .find(|uri| uri.transport() == TurnTransport::Udp)
+    else {
+        return std::future::pending().await;
+    };
+    let mut pause = FIRST_TRY;
+    loop {
+        sleep(pause).await;
+        if let Ok(mut session) = Session::begin(uri, server, tls).await {
+            return session.give_back().await;
+        }
+        pause = (pause * 2).min(LAST_TRY);
+    }
+}
+
 impl Session {
     async fn begin(uri: &TurnUri, server: &RelayServer, tls: &Arc<ClientConfig>) -> Result<Self, String> {
         match timeout(ALLOCATING, Self::allocate(uri, server, tls)).await {
@@ -108,9 +133,13 @@ impl Session {
         plans: &mut watch::Receiver<RelayPlan>,
         queue: &Queue,
         door: &Door,
+        tls: &Arc<ClientConfig>,
     ) -> End {
         let mut plan = plans.borrow_and_update().clone();
         let mut frames = Vec::new();
+        let server = plan.server.clone();
+        let mut by_datagrams = self.wire.is_stream();
+        let mut better = pin!(better_way(&server, tls));
         loop {
             self.turn.want(Instant::now(), &plan.peers);
             if let Err(why) = self.progress(&plan, door).await {
@@ -124,10 +153,19 @@ impl Session {
                     Err(error) => return End::Lost(error.to_string()),
                 },
                 () = queue.filled() => {}
+                () = &mut better, if by_datagrams => {
+                    by_datagrams = false;
+                    let reason = "it is reached by UDP as well".to_owned();
+                    let event = Happening::Relay(plan.id, RelayEvent::Ending { reason });
+                    if door.happenings.send(event).await.is_err() {
+                        return End::Unwanted;
+                    }
+                }
                 changed = plans.changed() => match changed {
                     Ok(()) => plan = plans.borrow_and_update().clone(),
                     Err(_) => {
                         self.give_back().await;
+                        tracing::debug!("a relay's allocation is given back");
                         return End::Unwanted;
                     }
                 },

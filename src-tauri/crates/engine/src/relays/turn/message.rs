@@ -16,6 +16,11 @@ use zeroize::Zeroizing;
 /// Room for a request: names and nonces are far below RFC 8489's 763 bytes each in practice, and all three fit.
 const LONGEST: usize = 4096;
 
+/// How long an allocation is asked to live, seconds: the least that every relay grants (RFC 8656 §7.2), so that one of an
+/// engine that was killed is not kept for long. Said in so many words, as there are relays (coturn) that apply their own
+/// limit only to what is asked for.
+const LIFETIME: u32 = 600;
+
 /// A transaction's number.
 pub(super) type Id = [u8; 12];
 
@@ -110,9 +115,10 @@ impl Login {
         };
         let message = StunMessageBuilder::new(method, MessageClass::Request).with_transaction_id(id.into());
         let message = match ask {
-            Ask::Allocate => message.with_attribute(RequestedTrasport::default()),
-            Ask::Refresh { end: false } => message,
-            Ask::Refresh { end: true } => message.with_attribute(LifeTime::new(0)),
+            Ask::Allocate => message
+                .with_attribute(RequestedTrasport::default())
+                .with_attribute(LifeTime::new(LIFETIME)),
+            Ask::Refresh { end } => message.with_attribute(LifeTime::new(if end { 0 } else { LIFETIME })),
             Ask::Bind(number, peer) => message
                 .with_attribute(ChannelNumber::new(number))
                 .with_attribute(XorPeerAddress::from(peer)),
