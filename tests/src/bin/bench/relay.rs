@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
 fn measure(lab: &Lab, long: bool) -> Result<()> {
     let internet = Internet::new(lab)?;
-    let server = PublicServer::start(&internet, &["--turn", "none", "--log", "info"])?;
+    let server = PublicServer::start(&internet, &["--turn", "none"])?;
     let (ours_site, others_site) = (
         internet.site(&SiteOptions::new(Nat::Open))?,
         internet.site(&SiteOptions::new(Nat::Open))?,
