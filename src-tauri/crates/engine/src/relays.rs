@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 /// Between two rounds through all ways of a relay, doubled each time …
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// … up to this: whoever has no other way waits for it.
-const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A relay that was up this long is tried again at once, and begins with the first pause again.
 const LASTING: Duration = Duration::from_secs(30);
 

@@ -20,11 +20,25 @@ pub(crate) struct Arguments {
 enum Verb {
     /// Time to a party, throughput and delay against the bare link, memory, CPU; what is measured without a verb.
     Party,
+    /// A party through our relay and through coturn (Debian's package), by UDP and TCP: throughput, delay, CPU.
+    Relay(Relay),
+}
+
+#[derive(clap::Args)]
+struct Relay {
+    /// Then let pings run through each for 12 minutes, so that everything is refreshed that has to be.
+    #[arg(long)]
+    long: bool,
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match arguments.verb.as_ref().unwrap_or(&Verb::Party) {
         Verb::Party => measure(&["party"]),
+        Verb::Relay(relay) => {
+            let mut words = vec!["relay"];
+            words.extend(relay.long.then_some("--long"));
+            measure(&words)
+        }
     }
 }
 

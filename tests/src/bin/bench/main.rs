@@ -8,6 +8,8 @@ mod figures;
 mod measure;
 #[cfg(target_os = "linux")]
 mod party;
+#[cfg(target_os = "linux")]
+mod relay;
 
 #[cfg(target_os = "linux")]
 fn main() -> anyhow::Result<()> {
@@ -24,7 +26,7 @@ mod linux {
     use anyhow::Result;
     use clap::{Parser, Subcommand};
 
-    use crate::party;
+    use crate::{party, relay};
 
     /// Measure what a party costs and how fast it is.
     #[derive(Parser)]
@@ -36,11 +38,13 @@ mod linux {
     #[derive(Subcommand)]
     enum Verb {
         Party(party::Arguments),
+        Relay(relay::Arguments),
     }
 
     pub(super) fn main() -> Result<()> {
         match Arguments::parse().verb {
             Verb::Party(arguments) => party::run(&arguments),
+            Verb::Relay(arguments) => relay::run(&arguments),
         }
     }
 }

@@ -1,15 +1,19 @@
 //! `bench relay`: a party through our relay and through coturn, interleaved: throughput, delay added, CPU, memory.
 
+use std::net::Ipv4Addr;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use lanrage_tests::lab::{
-    Engine, Flow, Internet, Lab, Nat, Process, PublicServer, Site, SiteOptions, TurnServer, felt, scenario,
+    Engine, Flow, Host, Internet, Lab, Nat, Process, PublicServer, Site, SiteOptions, TurnServer, felt,
+    scenario,
 };
 
-use crate::figures::{median, print_table};
-use crate::measure::{cpu_seconds, iperf_server, resident_mib, round_trip, stream};
+use serde_json::Value;
+
+use crate::figures::median;
+use crate::measure::{cpu_seconds, iperf_server, resident_mib, round_trip};
 
 /// Rounds through all that is compared, so that each meets the same machine.
 const ROUNDS: usize = 5;
@@ -67,12 +71,18 @@ fn measure(lab: &Lab, long: bool) -> Result<()> {
     for (way, name) in [(0, "UDP"), (1, "TCP")] {
         for (relay, program) in [(&ours, "ours"), (&coturn, "coturn")] {
             let uri = &relay.uris()[way];
-            pairs.push(pair(&internet, &server, &format!("{name}, {program}"), Some((relay, uri)))?);
+            pairs.push(pair(
+                &internet,
+                &server,
+                &format!("{name}, {program}"),
+                Some((relay, uri)),
+            )?);
         }
     }
     for round in 1..=ROUNDS {
         for pair in &mut pairs {
-            pair.measure().with_context(|| format!("{}, round {round}", pair.name))?;
+            pair.measure()
+                .with_context(|| format!("{}, round {round}", pair.name))?;
         }
     }
     report(&pairs);
@@ -108,16 +118,23 @@ fn pair(
     let members = [start(&sites[0], "Anna")?, start(&sites[1], "Tom")?];
     let created = members[0].cli(&["create", name])?;
     members[1].cli(&["join", created["id"].as_str().context("no ID")?])?;
-    let (wanted, to) = (if relay.is_some() { "relayed" } else { "direct" }, members[1].address()?);
+    let (wanted, to) = (
+        if relay.is_some() { "relayed" } else { "direct" },
+        members[1].address()?,
+    );
     members[0].wait_until(&format!("{name}: {wanted}"), FOUND, |status| {
-        Ok(status.peer(to)?.is_some_and(|row| row.path.as_deref() == Some(wanted)))
+        Ok(status
+            .peer(to)?
+            .is_some_and(|row| row.path.as_deref() == Some(wanted)))
     })?;
     members[1].wait_all_up(1, felt::CONNECT)?;
     Ok(Pair {
         name: name.to_owned(),
         _iperf: iperf_server(members[1].host())?,
         members,
-        relay: relay.map(|(relay, _)| relay.id().context("the relay does not run")).transpose()?,
+        relay: relay
+            .map(|(relay, _)| relay.id().context("the relay does not run"))
+            .transpose()?,
         _sites: sites,
         rates: Vec::new(),
         trips: Vec::new(),
@@ -131,40 +148,63 @@ impl Pair {
         self.trips.push(round_trip(from, to, PINGS)?);
         let spent = |relay: Option<u32>| relay.map_or(Ok(0.0), cpu_seconds);
         let before = spent(self.relay)?;
-        let streamed = stream(from, to, STREAM)?;
-        self.rates.push(streamed.rate);
-        let gib = streamed.bytes / f64::from(1 << 30);
+        let bytes = stream(from, to)?;
+        self.rates.push(bytes * 8.0 / 1e6 / f64::from(STREAM));
+        let gib = bytes / f64::from(1 << 30);
         self.costs.push((spent(self.relay)? - before) / gib);
         Ok(())
     }
 }
 
+/// What one TCP stream brought, bytes.
+fn stream(from: &Host, to: Ipv4Addr) -> Result<f64> {
+    let (to, seconds) = (to.to_string(), STREAM.to_string());
+    let printed = from.output("iperf3", &["--client", &to, "--time", &seconds, "--json"])?;
+    let report: Value = serde_json::from_str(&printed)?;
+    let bytes = report["end"]["sum_received"]["bytes"].as_f64();
+    bytes.with_context(|| format!("iperf3 printed {printed}"))
+}
+
 fn report(pairs: &[Pair]) {
-    let direct = pairs.first().map_or(f64::NAN, |pair| median(pair.trips.iter().copied()));
+    let direct = pairs.first().map_or(f64::NAN, |pair| median(pair.trips.clone()));
     let head = ["", "TCP Mbit/s", "ping ms", "added ms", "relay's CPU s/GiB"];
     let mut table = vec![head.map(str::to_owned).to_vec()];
-    let added = |pair: &Pair| median(pair.trips.iter().copied()) - direct;
+    let added = |pair: &Pair| median(pair.trips.clone()) - direct;
     for pair in pairs {
         let mut row = vec![
             pair.name.clone(),
-            format!("{:.0}", median(pair.rates.iter().copied())),
-            format!("{:.3}", median(pair.trips.iter().copied())),
+            format!("{:.0}", median(pair.rates.clone())),
+            format!("{:.3}", median(pair.trips.clone())),
         ];
         if pair.relay.is_some() {
             row.push(format!("{:.3}", added(pair)));
-            row.push(format!("{:.1}", median(pair.costs.iter().copied())));
+            row.push(format!("{:.1}", median(pair.costs.clone())));
         }
         table.push(row);
     }
-    print_table(&table);
-    let mut ratios = vec![["ours / coturn", "throughput", "added delay", "CPU"].map(str::to_owned).to_vec()];
-    for (ours, other) in pairs.iter().filter(|pair| pair.relay.is_some()).zip(pairs.iter().skip(2)) {
+    print(&table);
+    let mut ratios = vec![
+        ["ours / coturn", "throughput", "added delay", "CPU"]
+            .map(str::to_owned)
+            .to_vec(),
+    ];
+    for (ours, other) in pairs
+        .iter()
+        .filter(|pair| pair.relay.is_some())
+        .zip(pairs.iter().skip(2))
+    {
         let (Some(way), true) = (ours.name.strip_suffix(", ours"), other.name.ends_with("coturn")) else {
             continue;
         };
         // Round by round: neighbours in time met the same machine.
         let ratio = |of: fn(&Pair) -> &Vec<f64>| {
-            median(of(ours).iter().zip(of(other)).map(|(ours, other)| ours / other))
+            median(
+                of(ours)
+                    .iter()
+                    .zip(of(other))
+                    .map(|(ours, other)| ours / other)
+                    .collect(),
+            )
         };
         ratios.push(vec![
             way.to_owned(),
@@ -173,7 +213,19 @@ fn report(pairs: &[Pair]) {
             format!("{:.2}", ratio(|pair| &pair.costs)),
         ]);
     }
-    print_table(&ratios);
+    print(&ratios);
+}
+
+/// Prints lines of cells, the first one of each to the left.
+fn print(lines: &[Vec<String>]) {
+    println!();
+    for line in lines {
+        let (name, cells) = line
+            .split_first()
+            .map_or(("", &[][..]), |(name, cells)| (name.as_str(), cells));
+        let cells: String = cells.iter().map(|cell| format!("{cell:>18}")).collect();
+        println!("{name:<16}{cells}");
+    }
 }
 
 /// Lets pings run until everything was refreshed that has to be, and counts what is lost.
@@ -191,9 +243,17 @@ fn keep(pairs: &[Pair]) -> Result<()> {
         thread::sleep(Duration::from_secs(10));
         for pair in pairs {
             let status = pair.members[0].status()?;
-            let up = status.members()?.iter().all(|row| matches!(row.state.as_str(), "connected" | "degraded"));
+            let up = status
+                .members()?
+                .iter()
+                .all(|row| matches!(row.state.as_str(), "connected" | "degraded"));
             if !up {
-                bail!("{} after {:.0?}: {}", pair.name, began.elapsed(), status.summary());
+                bail!(
+                    "{} after {:.0?}: {}",
+                    pair.name,
+                    began.elapsed(),
+                    status.summary()
+                );
             }
         }
     }
@@ -202,6 +262,6 @@ fn keep(pairs: &[Pair]) -> Result<()> {
         let (lost, sent) = flow.finish()?;
         table.push(vec![name.to_owned(), sent.to_string(), lost.to_string()]);
     }
-    print_table(&table);
+    print(&table);
     Ok(())
 }

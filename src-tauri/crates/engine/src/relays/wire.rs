@@ -15,6 +15,9 @@ use tokio_rustls::TlsConnector;
 
 /// How long finding and reaching a relay may take.
 const REACHING: Duration = Duration::from_secs(5);
+/// Bytes of a stream that wait in the system besides those that are on their way.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 16 * 1024;
 /// The longest message there is.
 const LONGEST: usize = 64 * 1024 + 4;
 
@@ -79,6 +82,7 @@ impl Wire {
         }
         let tcp = TcpStream::connect(remote).await?;
         tcp.set_nodelay(true)?;
+        keep_short(&tcp);
         let stream: Box<dyn Stream> = if uri.transport() == TurnTransport::Tls {
             let name = ServerName::try_from(uri.host().to_owned())
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
@@ -141,6 +145,17 @@ impl Wire {
         }
     }
 }
+
+/// What waits in the system can't give way to what is newer, so only little of it does.
+#[cfg(target_os = "linux")]
+fn keep_short(tcp: &TcpStream) {
+    if let Err(error) = socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT) {
+        tracing::debug!(%error, "late packets will wait for each other");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keep_short(_tcp: &TcpStream) {}
 
 /// A datagram before was answered by "port unreachable" (on Windows: "reset").
 fn is_refusal(error: &io::Error) -> bool {

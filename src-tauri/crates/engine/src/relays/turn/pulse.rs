@@ -17,8 +17,8 @@ const SILENT: Duration = Duration::from_millis(1250);
 const REFUSALS: u32 = 3;
 /// A silent relay is asked so often …
 const ASK_SILENT: Duration = Duration::from_millis(500);
-/// … and its allocation given up after this long.
-const LOST: Duration = Duration::from_secs(10);
+/// … and its allocation given up after this long: a line that is cut for a moment is sooner back than a new allocation.
+const LOST: Duration = Duration::from_secs(20);
 
 /// What is known of a relay's life.
 pub(super) struct Pulse {
@@ -59,10 +59,14 @@ impl Pulse {
         self.waiting.get_or_insert(now);
     }
 
-    /// Anything came from it. It may have been restarted and know nothing of the allocation: questions stay open.
+    /// Anything came from it. Questions stay open, as it may have been restarted and know nothing of the allocation; but
+    /// it lives.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard = now;
         self.waiting = None;
+        if let Some(in_vain) = &mut self.in_vain {
+            *in_vain = InVain::new(now);
+        }
     }
 
     /// It answered for the allocation, at this distance.
@@ -91,14 +95,14 @@ impl Pulse {
             let for_long = now >= in_vain.since + SILENT && in_vain.asks >= SILENT_ASKS;
             let refused =
                 now >= in_vain.since + self.again * 2 && in_vain.asks >= 2 && in_vain.refusals >= REFUSALS;
-            self.heard <= in_vain.since && (for_long || refused)
+            for_long || refused
         });
         silent && !std::mem::replace(&mut self.silent, true)
     }
 
     /// Whether nothing is to be expected of it any more.
     pub(super) fn is_lost(&self, now: Instant) -> bool {
-        let lost = |in_vain: &InVain| self.heard <= in_vain.since && now >= in_vain.since + LOST;
+        let lost = |in_vain: &InVain| now >= in_vain.since + LOST;
         self.in_vain.as_ref().is_some_and(lost)
     }
 
@@ -106,8 +110,10 @@ impl Pulse {
     pub(super) fn next(&self) -> Instant {
         match &self.in_vain {
             Some(_) if self.silent => self.asked + ASK_SILENT,
-            // It lives; only the questions were lost.
-            Some(in_vain) if self.heard > in_vain.since => self.asked + QUIET.max(self.again),
+            // It was heard since; only a question was lost.
+            Some(in_vain) if in_vain.asks == 0 && self.heard >= in_vain.since => {
+                self.asked + QUIET.max(self.again)
+            }
             Some(_) => self.asked + self.again,
             None => {
                 let quiet = self
@@ -171,17 +177,17 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_sent_to_and_says_nothing_is_silent_within_two_seconds_and_lost_within_twelve() {
+    fn one_that_is_sent_to_and_says_nothing_is_silent_within_two_seconds_and_lost_later() {
         let start = Instant::now();
         let mut pulse = Pulse::new(start, RTT, IDLE * 60);
         pulse.sent(start);
         let (_, silent) = run(&mut pulse, start, Duration::from_secs(3), false);
         let silent = silent.unwrap();
         assert!(silent <= Duration::from_secs(2), "{silent:?}");
-        assert!(!pulse.is_lost(start + Duration::from_secs(9)));
-        assert!(pulse.is_lost(start + Duration::from_secs(12)));
-        pulse.lives(start + Duration::from_secs(9), RTT);
-        assert!(!pulse.is_lost(start + Duration::from_secs(12)));
+        assert!(!pulse.is_lost(start + LOST / 2));
+        assert!(pulse.is_lost(start + LOST + SILENT));
+        pulse.lives(start + LOST / 2, RTT);
+        assert!(!pulse.is_lost(start + LOST + SILENT));
     }
 
     #[test]
@@ -199,6 +205,21 @@ mod tests {
         }
         let (asked, silent) = run(&mut pulse, start, Duration::from_secs(5), true);
         assert_eq!((asked.len(), silent), (1, None));
+    }
+
+    #[test]
+    fn one_that_dies_after_a_question_was_lost_is_silent_as_soon() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(start, RTT, IDLE * 60);
+        pulse.asked(start);
+        let died = start + Duration::from_millis(300);
+        pulse.heard(died);
+        pulse.sent(died);
+        let (_, silent) = run(&mut pulse, died, Duration::from_secs(3), false);
+        assert!(
+            silent.is_some_and(|silent| silent < Duration::from_secs(2)),
+            "{silent:?}"
+        );
     }
 
     #[test]

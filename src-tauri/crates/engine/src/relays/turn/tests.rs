@@ -265,7 +265,7 @@ fn a_relay_that_dies_is_noticed_in_time_and_one_that_comes_back_is_taken_again()
     // For good.
     world.server = None;
     world.play();
-    world.pass(Duration::from_secs(20));
+    world.pass(Duration::from_secs(30));
     assert_eq!(world.turn.failed(), Some("it says nothing any more"));
 }
 
@@ -288,7 +288,7 @@ fn an_idle_relay_that_dies_is_noticed_as_well() {
     let mut world = World::new(true, Limits::default(), &credentials(HOUR));
     world.pass(Duration::from_secs(1));
     world.server = None;
-    world.pass(Duration::from_secs(25));
+    world.pass(Duration::from_secs(35));
     assert!(world.turn.failed().is_some());
 }
 
