@@ -133,6 +133,8 @@ impl Relay {
 }
 
 pub(crate) struct Relays {
+    /// All servers that may be used, best first; those that failed last.
+    known: Vec<RelayServer>,
     relays: BTreeMap<TransportId, Relay>,
     next: u16,
     /// When the home should be asked for fresh credentials.
@@ -142,6 +144,7 @@ pub(crate) struct Relays {
 impl Default for Relays {
     fn default() -> Self {
         Self {
+            known: Vec::new(),
             relays: BTreeMap::new(),
             next: FIRST,
             renew: None,
@@ -218,25 +221,37 @@ impl Relays {
     /// The servers that can be used from now on, best first. A relay that is up stays, even on older credentials:
     /// only the relay's clock ends them.
     pub(crate) fn offer(&mut self, servers: &[RelayServer]) {
-        let servers = &servers[..servers.len().min(HELD)];
+        self.known = servers.to_vec();
         self.relays
             .retain(|_, relay| servers.iter().any(|server| server.uris == relay.server.uris));
         for server in servers {
-            let mut known = false;
-            for relay in self.relays.values_mut() {
-                if relay.server.uris != server.uris {
-                    continue;
-                }
-                known = true;
+            let same = |relay: &&mut Relay| relay.server.uris == server.uris;
+            for relay in self.relays.values_mut().filter(same) {
                 match relay.up {
                     Some(_) => relay.fresh = Some(server.clone()),
                     None => relay.server = server.clone(),
                 }
             }
-            if !known {
-                self.add(server.clone(), None);
-            }
         }
+        while self.held() < HELD
+            && let Some(server) = self.spare()
+        {
+            self.add(server, None);
+        }
+    }
+
+    /// Relays, successors not counted.
+    fn held(&self) -> usize {
+        self.relays
+            .values()
+            .filter(|relay| relay.succeeds.is_none())
+            .count()
+    }
+
+    /// The best server that is not in use.
+    fn spare(&self) -> Option<RelayServer> {
+        let used = |server: &RelayServer| self.relays.values().any(|relay| relay.server.uris == server.uris);
+        self.known.iter().find(|server| !used(server)).cloned()
     }
 
     fn add(&mut self, server: RelayServer, succeeds: Option<TransportId>) {
@@ -247,6 +262,7 @@ impl Relays {
 
     /// No party, no relays. Numbers of transports are not used again.
     pub(crate) fn clear(&mut self) {
+        self.known.clear();
         self.relays.clear();
         self.renew = None;
     }
@@ -269,11 +285,14 @@ impl Relays {
                 }
             }
             RelayEvent::Down { .. } => {
-                relay.up = None;
+                let again = relay.up.take().is_none();
                 if let Some(fresh) = relay.fresh.take() {
                     relay.server = fresh;
                 }
                 self.succeed(id);
+                if again {
+                    self.exchange(id);
+                }
             }
         }
         before
@@ -282,6 +301,20 @@ impl Relays {
                 .get(&id)
                 .and_then(|relay| relay.up)
                 .map(|up| up.relayed)
+    }
+
+    /// Gives the place of a relay that can't be had to another server, if there is one; it gets its turn again.
+    fn exchange(&mut self, id: TransportId) {
+        if let Some(server) = self.spare()
+            && let Some(relay) = self.relays.remove(&id)
+        {
+            let failed = |known: &RelayServer| known.uris == relay.server.uris;
+            if let Some(at) = self.known.iter().position(failed) {
+                let last = self.known.remove(at);
+                self.known.push(last);
+            }
+            self.add(server, None);
+        }
     }
 
     /// What ended has no use for itself once there is a successor.
@@ -401,6 +434,36 @@ mod tests {
         relays.offer(&[server("b", "new")]);
         assert!(relays.up().is_empty());
         assert_eq!(relays.plans(&BTreeMap::new())[0].id, plans[1].id);
+    }
+
+    #[test]
+    fn a_server_that_can_not_be_had_gives_its_place_to_the_next() {
+        let mut relays = Relays::default();
+        let now = Instant::now();
+        let all = ["a", "b", "c", "d"].map(|name| server(name, "x"));
+        relays.offer(&all);
+        let names = |relays: &Relays| -> Vec<String> {
+            let plans = relays.plans(&BTreeMap::new());
+            plans
+                .iter()
+                .map(|plan| plan.server.uris[0].host().to_owned())
+                .collect()
+        };
+        let id = |relays: &Relays, at: usize| relays.plans(&BTreeMap::new())[at].id;
+        assert_eq!(names(&relays), ["a", "b"]);
+        relays.event(now, id(&relays, 1), &RelayEvent::Up(up(1)));
+        relays.event(now, id(&relays, 0), &down());
+        assert_eq!(names(&relays), ["b", "c"]);
+        relays.event(now, id(&relays, 1), &down());
+        relays.event(now, id(&relays, 1), &down());
+        assert_eq!(names(&relays), ["b", "a"], "all get their turn");
+        // One that was up may only be silent for a moment.
+        relays.event(now, id(&relays, 0), &down());
+        assert_eq!(names(&relays), ["b", "a"]);
+        relays.event(now, id(&relays, 0), &down());
+        assert_eq!(names(&relays), ["a", "c"]);
+        relays.offer(&all);
+        assert_eq!(names(&relays), ["a", "c"], "what is offered anew moves nobody");
     }
 
     #[test]
