@@ -128,8 +128,8 @@ fn coturn_carries_a_party_over_udp_tcp_and_tls_with_lifetimes_cut_short() -> Res
     scenario("coturn", |lab| {
         let internet = Internet::new(lab)?;
         let server = PublicServer::start(&internet, &["--turn", "none"])?;
-        let lifetime = LIFETIME.to_string();
-        let (_site, relay) = coturn(&internet, &["--max-allocate-lifetime", &lifetime])?;
+        let lifetime = format!("--max-allocate-lifetime={LIFETIME}");
+        let (_site, relay) = coturn(&internet, &[&lifetime])?;
         server.trust(&relay.authority()?)?;
         let [first, second] = internet.server_addresses();
         let homes = homes(&internet, &[first, second, relay.host().address()], 6)?;

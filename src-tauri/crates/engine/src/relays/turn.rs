@@ -150,13 +150,13 @@ impl Turn {
                 let length = usize::from(u16::from_be_bytes([*a, *b]));
                 let peer = self.channels.peer(u16::from_be_bytes([*high, *low]))?;
                 let data = rest.get(..length)?;
-                self.heard(now);
+                self.brought(now);
                 Some((peer, Cow::Borrowed(data)))
             }
             // Data, an indication: RFC 8656 §11.4.
             [0x00, 0x17, ..] => {
                 let (peer, data) = message::data(message)?;
-                self.heard(now);
+                self.brought(now);
                 Some((peer, Cow::Owned(data)))
             }
             _ => {
@@ -270,6 +270,12 @@ impl Turn {
     fn heard(&mut self, now: Instant) {
         if let Some(allocation) = &mut self.allocation {
             allocation.pulse.heard(now);
+        }
+    }
+
+    fn brought(&mut self, now: Instant) {
+        if let Some(allocation) = &mut self.allocation {
+            allocation.pulse.brought(now);
         }
     }
 

@@ -16,9 +16,8 @@ use zeroize::Zeroizing;
 /// Room for a request: names and nonces are far below RFC 8489's 763 bytes each in practice, and all three fit.
 const LONGEST: usize = 4096;
 
-/// How long an allocation is asked to live, seconds: the least that every relay grants (RFC 8656 §7.2), so that one of an
-/// engine that was killed is not kept for long. Said in so many words, as there are relays (coturn) that apply their own
-/// limit only to what is asked for.
+/// How long an allocation is asked to live, seconds: what every relay grants (RFC 8656 §7.2), and no longer, so that one of
+/// an engine that was killed is not kept for nothing.
 const LIFETIME: u32 = 600;
 
 /// A transaction's number.

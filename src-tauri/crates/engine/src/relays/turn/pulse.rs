@@ -8,13 +8,15 @@ const IDLE: Duration = Duration::from_secs(10);
 const EACH_LIFE: u32 = 3;
 /// A relay that was sent to and said nothing for so long is asked …
 const QUIET: Duration = Duration::from_millis(500);
+/// … as is one that brought packets, and brings none for so long: what comes by it may leave by another way …
+const LULL: Duration = Duration::from_secs(1);
 /// … and, without an answer, again so often, or after two round trips.
 const AGAIN: Duration = Duration::from_millis(250);
 /// Asked so often in vain, for so long at least, it is silent …
 const SILENT_ASKS: u32 = 5;
 const SILENT: Duration = Duration::from_millis(1250);
 /// … or asked twice in vain while its computer said so often that nobody listens there.
-const REFUSALS: u32 = 3;
+const REFUSALS: u32 = 2;
 /// A silent relay is asked so often …
 const ASK_SILENT: Duration = Duration::from_millis(500);
 /// … and its allocation given up after this long: a line that is cut for a moment is sooner back than a new allocation.
@@ -24,8 +26,8 @@ const LOST: Duration = Duration::from_secs(20);
 pub(super) struct Pulse {
     /// When anything came from it last.
     heard: Instant,
-    /// Since when it is sent to without a word from it.
-    waiting: Option<Instant>,
+    /// When it is to be asked if nothing comes from it until then.
+    expected: Option<Instant>,
     asked: Instant,
     in_vain: Option<InVain>,
     silent: bool,
@@ -45,7 +47,7 @@ impl Pulse {
     pub(super) fn new(now: Instant, rtt: Duration, lifetime: Duration) -> Self {
         Self {
             heard: now,
-            waiting: None,
+            expected: None,
             asked: now,
             in_vain: None,
             silent: false,
@@ -56,14 +58,21 @@ impl Pulse {
 
     /// Something was sent by it.
     pub(super) fn sent(&mut self, now: Instant) {
-        self.waiting.get_or_insert(now);
+        let by = now + QUIET;
+        self.expected = Some(self.expected.map_or(by, |expected| expected.min(by)));
+    }
+
+    /// It brought a peer's packet.
+    pub(super) fn brought(&mut self, now: Instant) {
+        self.heard(now);
+        self.expected = Some(now + LULL);
     }
 
     /// Anything came from it. Questions stay open, as it may have been restarted and know nothing of the allocation; but
     /// it lives.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard = now;
-        self.waiting = None;
+        self.expected = None;
         if let Some(in_vain) = &mut self.in_vain {
             *in_vain = InVain::new(now);
         }
@@ -223,13 +232,30 @@ mod tests {
     }
 
     #[test]
+    fn one_that_brought_packets_is_asked_when_they_stop() {
+        let start = Instant::now();
+        let mut pulse = Pulse::new(start, RTT, IDLE * 60);
+        pulse.brought(start);
+        let (_, silent) = run(&mut pulse, start, Duration::from_secs(4), false);
+        assert!(
+            silent.is_some_and(|silent| silent < Duration::from_millis(2500)),
+            "{silent:?}"
+        );
+        // Once is enough where it answers: there may be nothing to bring.
+        let mut pulse = Pulse::new(start, RTT, IDLE * 60);
+        pulse.brought(start);
+        let (asked, _) = run(&mut pulse, start, Duration::from_secs(10), true);
+        assert_eq!(asked, [LULL]);
+    }
+
+    #[test]
     fn one_that_brings_packets_is_not_silent() {
         let start = Instant::now();
         let mut pulse = Pulse::new(start, RTT, IDLE * 60);
         let mut now = start;
         while now < start + Duration::from_secs(60) {
             pulse.sent(now);
-            pulse.heard(now);
+            pulse.brought(now);
             assert!(!pulse.falls_silent(now) && !pulse.is_lost(now));
             if now >= pulse.next() {
                 pulse.asked(now);
