@@ -3,9 +3,12 @@
 mod clients;
 mod control;
 mod datagrams;
+mod floods;
+mod forge;
 mod inner;
 mod liar;
 mod network;
+mod relay;
 mod start;
 mod typed;
 

@@ -21,7 +21,7 @@ const PORT: u16 = 443;
 const STUN: u16 = 3478;
 
 /// The public addresses of a lab.
-const NETWORKS: [&str; 3] = ["203.0.113.0/24", "198.51.100.0/24", "198.18.0.0/15"];
+pub(super) const NETWORKS: [&str; 3] = ["203.0.113.0/24", "198.51.100.0/24", "198.18.0.0/15"];
 
 /// A running server, or a stopped one between [`PublicServer::kill9`] and [`PublicServer::start_again`].
 #[derive(Debug)]
@@ -52,6 +52,7 @@ impl PublicServer {
         let made = rcgen::generate_simple_self_signed(names).context("no certificate")?;
         fs::write(folder.join("cert.pem"), made.cert.pem())?;
         fs::write(folder.join("key.pem"), made.signing_key.serialize_pem())?;
+        fs::write(folder.join("trust.pem"), made.cert.pem())?;
         let mut server = Self {
             host,
             program: programs::server()?,
@@ -110,7 +111,23 @@ impl PublicServer {
     /// What engines are given as `--control-ca`.
     #[must_use]
     pub fn certificate(&self) -> PathBuf {
-        self.folder.join("cert.pem")
+        self.folder.join("trust.pem")
+    }
+
+    /// Lets engines that are started from now on trust another certificate (PEM) as well.
+    ///
+    /// # Errors
+    /// When the file can't be written.
+    pub fn trust(&self, certificate: &str) -> Result<()> {
+        let file = self.certificate();
+        let known = fs::read_to_string(&file)?;
+        Ok(fs::write(file, known + certificate)?)
+    }
+
+    /// Its process id while it runs.
+    #[must_use]
+    pub fn id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
     }
 
     /// An engine in `host` that knows this server, with further arguments of its own.

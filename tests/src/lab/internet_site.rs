@@ -191,6 +191,32 @@ impl Site {
         self.router.set_link(up)
     }
 
+    /// Lets UDP out to these addresses alone, so that members elsewhere are reached by a relay or not at all. What was
+    /// said before counts no more.
+    ///
+    /// # Errors
+    /// When `nft` does not take it.
+    pub fn allow_udp_only_to(&self, addresses: &[Ipv4Addr]) -> Result<()> {
+        let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        let others = format!("ip daddr != {{ {} }}", addresses.join(", "));
+        self.guard("udp", &format!("meta l4proto udp {others}"))
+    }
+
+    /// Lets TCP out to this port alone, as many offices do.
+    ///
+    /// # Errors
+    /// When `nft` does not take it.
+    pub fn allow_tcp_only_to(&self, port: u16) -> Result<()> {
+        self.guard("tcp", &format!("tcp dport != {port}"))
+    }
+
+    fn guard(&self, name: &str, what: &str) -> Result<()> {
+        self.router.load(&format!(
+            "table ip guard-{name} {{ }}\ndelete table ip guard-{name}\ntable ip guard-{name} {{\n  chain passing {{\n    type filter hook forward priority filter - 5;\n    \
+             oifname \"wan\" {what} drop\n  }}\n}}\n"
+        ))
+    }
+
     /// Gives it another public address; the hosts of an open site get other addresses themselves. [`Host::address`]
     /// stays the one a host was made with.
     ///

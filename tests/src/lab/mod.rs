@@ -32,7 +32,9 @@ mod programs;
 mod refusal;
 mod server;
 mod status;
+mod ticker;
 mod traffic;
+mod turn_server;
 mod wait;
 
 pub use engine::{Engine, EngineOptions, Watch};
@@ -51,5 +53,7 @@ pub use process::Process;
 pub use refusal::Refusal;
 pub use server::Server;
 pub use status::{Member, Status};
+pub use ticker::Ticker;
 pub use traffic::{Flow, Ping, echo, first_contact, ping, transfer};
+pub use turn_server::TurnServer;
 pub use wait::{PATIENCE, eventually, felt};

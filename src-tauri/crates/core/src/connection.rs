@@ -198,9 +198,13 @@ impl Peer {
     }
 
     /// A relay came up or went: ways through it come and go, what was measured otherwise holds.
-    pub(crate) fn relays_changed(&mut self, now: Instant, cx: &mut Context<'_>) {
+    /// Of one that went, `gone` is where it relayed from: what else goes there has to prove itself.
+    pub(crate) fn relays_changed(&mut self, now: Instant, gone: Option<IpAddr>, cx: &mut Context<'_>) {
         self.agent
             .forget(|path| path.transport.is_primary() || cx.relays.is_up(path.transport));
+        if let Some(gone) = gone {
+            self.agent.doubt_relay(now, gone);
+        }
         self.agent.told(now, cx.usable(&self.record.candidates));
     }
 

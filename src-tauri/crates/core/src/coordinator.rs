@@ -6,6 +6,7 @@
 use crate::path::Path;
 use lanrage_proto::ipc::PathKind;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// When the first probes of a candidate go out, counted from its start: five, then silence.
@@ -77,6 +78,8 @@ enum Source {
 struct Candidate {
     source: Source,
     tier: Tier,
+    /// The peer named it once and does so no longer: it will end, so others are preferred.
+    dropped: bool,
     /// Probes sent since the start or the last pong.
     unanswered: u32,
     started: Instant,
@@ -126,7 +129,8 @@ impl Agent {
     pub(crate) fn told(&mut self, now: Instant, told: impl IntoIterator<Item = (Path, Tier)>) {
         let told: BTreeMap<Path, Tier> = told.into_iter().collect();
         self.candidates.retain(|path, candidate| {
-            candidate.source != Source::Told || candidate.valid.is_some() || told.contains_key(path)
+            candidate.dropped = candidate.source == Source::Told && !told.contains_key(path);
+            !candidate.dropped || candidate.valid.is_some()
         });
         for (path, tier) in told {
             let candidate = self
@@ -183,6 +187,16 @@ impl Agent {
         for (path, candidate) in &mut self.candidates {
             candidate.restart(now);
             if Some(*path) != self.chosen {
+                candidate.valid = None;
+            }
+        }
+    }
+
+    /// A relay is away: what is reached by it has to prove itself again before it is sent to.
+    pub(crate) fn doubt_relay(&mut self, now: Instant, relay: IpAddr) {
+        for (path, candidate) in &mut self.candidates {
+            if candidate.tier >= Tier::Relay && path.remote.ip() == relay {
+                candidate.restart(now);
                 candidate.valid = None;
             }
         }
@@ -249,8 +263,10 @@ impl Agent {
         let best = self
             .candidates
             .iter()
-            .filter_map(|(path, candidate)| Some((candidate.tier, candidate.valid?.rtt, *path)))
-            .min();
+            .filter_map(|(path, candidate)| Some((candidate, candidate.valid?, *path)))
+            .map(|(candidate, valid, path)| (candidate.is_ending(), candidate.tier, valid.rtt, path))
+            .min()
+            .map(|(_, tier, rtt, path)| (tier, rtt, path));
         let current = self.chosen.and_then(|path| {
             let candidate = self.candidates.get(&path)?;
             candidate.valid.map(|valid| (path, candidate.tier, valid))
@@ -307,6 +323,10 @@ impl Agent {
             return true;
         };
         let Some(valid) = current.valid else { return true };
+        let lasts = |other: &Candidate| !other.is_ending();
+        if current.is_ending() && self.candidates.get(&other).is_some_and(lasts) {
+            return true;
+        }
         // Play began through the relay so as not to wait; a way past it is what everybody waits for.
         if current.tier >= Tier::Relay
             && tier < current.tier
@@ -342,11 +362,17 @@ impl Candidate {
         Self {
             source,
             tier,
+            dropped: false,
             unanswered: 0,
             started: now,
             next_probe: now,
             valid: None,
         }
+    }
+
+    /// A relayed address that the peer no longer names is one that its relay will take from it.
+    fn is_ending(&self) -> bool {
+        self.dropped && self.tier >= Tier::Relay
     }
 
     fn restart(&mut self, now: Instant) {
@@ -433,6 +459,52 @@ mod tests {
         assert_eq!(agent.pong(now + RTT, [1; 12], path(9)), None);
         assert_eq!(agent.pong(now + RTT, [2; 12], path(1)), None);
         assert_eq!(agent.choose(now + RTT), None);
+    }
+
+    #[test]
+    fn a_relayed_address_that_is_no_longer_named_is_left_as_soon_as_another_answers() {
+        let start = Instant::now();
+        let mut agent = Agent::default();
+        agent.told(start, [(path(1), Tier::Relay)]);
+        run(&mut agent, start, Duration::from_secs(2), |_, _| Some(RTT));
+        assert_eq!(agent.chosen(), Some(path(1)));
+        let now = start + Duration::from_secs(2);
+        agent.told(now, [(path(2), Tier::Relay)]);
+        agent.choose(now);
+        assert_eq!(agent.chosen(), Some(path(1)), "it carries until then");
+        // Though it is the slower one.
+        run(&mut agent, now, Duration::from_millis(200), |p, _| {
+            Some(if p == path(2) { RTT * 2 } else { RTT })
+        });
+        assert_eq!(agent.chosen(), Some(path(2)));
+        run(
+            &mut agent,
+            now + Duration::from_millis(200),
+            Duration::from_secs(5),
+            |_, _| Some(RTT),
+        );
+        assert_eq!(agent.chosen(), Some(path(2)), "and stays left");
+    }
+
+    #[test]
+    fn a_relay_that_went_takes_all_that_goes_to_it_along() {
+        let start = Instant::now();
+        let mut agent = Agent::default();
+        let other = Path::primary("198.51.100.1:50000".parse().unwrap());
+        agent.told(
+            start,
+            [
+                (path(1), Tier::Relay),
+                (other, Tier::Relay),
+                (path(3), Tier::Direct),
+            ],
+        );
+        let rtt = |p: Path, _| (p != path(3)).then_some(if p == other { RTT * 2 } else { RTT });
+        run(&mut agent, start, Duration::from_secs(2), rtt);
+        assert_eq!(agent.chosen(), Some(path(1)));
+        let now = start + Duration::from_secs(2);
+        agent.doubt_relay(now, path(1).remote.ip());
+        assert_eq!(agent.choose(now), Some(Some(other)));
     }
 
     #[test]

@@ -106,7 +106,7 @@ impl Desk {
                 at: SocketAddr::new(address, self.network.port),
             }
         };
-        let relayed = self.relays.up().into_iter().map(|(_, up)| Candidate {
+        let relayed = self.relays.told().into_iter().map(|up| Candidate {
             kind: CandidateKind::Relayed,
             at: up.relayed,
         });

@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::desk::Desk;
 use crate::io::{Config, Event, Hosting, Input, Output, Report};
 use crate::party::{Active, Adapter, Party, Phase, Reach};
+use crate::relays::Relays;
 use lanrage_proto::{Fault, FaultCode, Seq};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
@@ -107,7 +108,7 @@ impl Member {
             Party::Idle => None,
             Party::Creating(creating) => creating.seek.as_ref().and_then(|seek| seek.next_wake()),
             Party::Joining(joining) => joining.seek.next_wake(),
-            Party::Active(active) => active_next_wake(active, &self.conditions, self.desk.relays.next_wake()),
+            Party::Active(active) => active_next_wake(active, &self.conditions, &self.desk.relays),
             Party::Leaving(leaving) => match &leaving.phase {
                 Phase::Saying { repeats, until, .. } => repeats.iter().chain([until]).min().copied(),
                 Phase::Closing { until } => Some(*until),
@@ -241,9 +242,9 @@ fn addresses(network: &crate::io::Network) -> Vec<IpAddr> {
     network.addresses.iter().map(|(address, _)| *address).collect()
 }
 
-fn active_next_wake(active: &Active, conditions: &Conditions, renewal: Option<Instant>) -> Option<Instant> {
+fn active_next_wake(active: &Active, conditions: &Conditions, relays: &Relays) -> Option<Instant> {
     let home = match &active.reach {
-        Reach::Home(link) => link.next_wake().into_iter().chain(renewal).min(),
+        Reach::Home(link) => link.next_wake().into_iter().chain(relays.next_renewal()).min(),
         Reach::Seeking(seek) => {
             let shown = Some(seek.started() + AWAY_SHOWN).filter(|_| !conditions.has(FaultCode::ControlAway));
             seek.next_wake().into_iter().chain(shown).min()
@@ -251,5 +252,5 @@ fn active_next_wake(active: &Active, conditions: &Conditions, renewal: Option<In
         Reach::Starting | Reach::Superseded => None,
     };
     let peers = active.roster.peers().filter_map(|peer| peer.next_wake());
-    home.into_iter().chain(peers).min()
+    home.into_iter().chain(peers).chain(relays.next_wake()).min()
 }

@@ -16,6 +16,8 @@ use zeroize::Zeroizing;
 const HELD: usize = 2;
 /// Fresh credentials are asked for after this share of the old ones' life.
 const RENEW_AT: f64 = 0.75;
+/// Before an allocation is given back that has a successor: peers are told of the new address and try it meanwhile.
+const OVERLAP: Duration = Duration::from_secs(15);
 /// Never more often than this.
 const SOONEST_RENEWAL: Duration = Duration::from_secs(60);
 /// Transports below are the primary sockets.
@@ -76,9 +78,14 @@ pub struct RelayPlan {
 /// What happens to a relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RelayEvent {
-    /// There is an allocation.
+    /// There is an allocation; said again with each new measurement of its distance.
     Up(RelayUp),
-    /// There is none, or no longer; it is being tried again.
+    /// There still is, but the relay will end it: another one is to be had first.
+    Ending {
+        /// Why, for logs.
+        reason: String,
+    },
+    /// There is none, or nothing is heard of it; it is being tried again.
     Down {
         /// Why, for logs.
         reason: String,
@@ -96,10 +103,38 @@ pub struct RelayUp {
 
 struct Relay {
     server: RelayServer,
+    /// Credentials that came while it was up: an allocation lives on with those it was made with.
+    fresh: Option<RelayServer>,
     up: Option<RelayUp>,
+    /// The relay will end it.
+    ending: bool,
+    /// Made before that one ends, and takes its place.
+    succeeds: Option<TransportId>,
+    /// When it came up for the first time.
+    since: Option<Instant>,
+}
+
+impl Relay {
+    /// When it stands alone.
+    fn takes_over(&self) -> Option<Instant> {
+        self.succeeds.and(self.since).map(|since| since + OVERLAP)
+    }
+
+    fn new(server: RelayServer, succeeds: Option<TransportId>) -> Self {
+        Self {
+            server,
+            fresh: None,
+            up: None,
+            ending: false,
+            succeeds,
+            since: None,
+        }
+    }
 }
 
 pub(crate) struct Relays {
+    /// All servers that may be used, best first; those that failed last.
+    known: Vec<RelayServer>,
     relays: BTreeMap<TransportId, Relay>,
     next: u16,
     /// When the home should be asked for fresh credentials.
@@ -109,6 +144,7 @@ pub(crate) struct Relays {
 impl Default for Relays {
     fn default() -> Self {
         Self {
+            known: Vec::new(),
             relays: BTreeMap::new(),
             next: FIRST,
             renew: None,
@@ -158,56 +194,149 @@ impl Relays {
         due
     }
 
-    pub(crate) fn next_wake(&self) -> Option<Instant> {
+    /// When fresh credentials should be asked for.
+    pub(crate) fn next_renewal(&self) -> Option<Instant> {
         self.renew
+    }
+
+    /// When [`Relays::wake`] has something to do.
+    pub(crate) fn next_wake(&self) -> Option<Instant> {
+        self.relays.values().filter_map(Relay::takes_over).min()
+    }
+
+    /// Gives back what has had a successor for long enough. Says whether something was.
+    pub(crate) fn wake(&mut self, now: Instant) -> bool {
+        let mut gone = Vec::new();
+        for relay in self.relays.values_mut() {
+            if relay.takes_over().is_some_and(|at| now >= at) {
+                gone.extend(relay.succeeds.take());
+            }
+        }
+        for id in &gone {
+            self.relays.remove(id);
+        }
+        !gone.is_empty()
     }
 
     /// The servers that can be used from now on, best first. A relay that is up stays, even on older credentials:
     /// only the relay's clock ends them.
     pub(crate) fn offer(&mut self, servers: &[RelayServer]) {
-        let servers = &servers[..servers.len().min(HELD)];
+        self.known = servers.to_vec();
         self.relays
             .retain(|_, relay| servers.iter().any(|server| server.uris == relay.server.uris));
         for server in servers {
-            match self
-                .relays
-                .values_mut()
-                .find(|relay| relay.server.uris == server.uris)
-            {
-                Some(relay) if relay.up.is_none() => relay.server = server.clone(),
-                Some(_) => {}
-                None => {
-                    let id = TransportId(self.next);
-                    self.next = self.next.checked_add(1).unwrap_or(FIRST);
-                    self.relays.insert(
-                        id,
-                        Relay {
-                            server: server.clone(),
-                            up: None,
-                        },
-                    );
+            let same = |relay: &&mut Relay| relay.server.uris == server.uris;
+            for relay in self.relays.values_mut().filter(same) {
+                match relay.up {
+                    Some(_) => relay.fresh = Some(server.clone()),
+                    None => relay.server = server.clone(),
                 }
             }
         }
+        while self.held() < HELD
+            && let Some(server) = self.spare()
+        {
+            self.add(server, None);
+        }
+    }
+
+    /// Relays, successors not counted.
+    fn held(&self) -> usize {
+        self.relays
+            .values()
+            .filter(|relay| relay.succeeds.is_none())
+            .count()
+    }
+
+    /// The best server that is not in use.
+    fn spare(&self) -> Option<RelayServer> {
+        let used = |server: &RelayServer| self.relays.values().any(|relay| relay.server.uris == server.uris);
+        self.known.iter().find(|server| !used(server)).cloned()
+    }
+
+    fn add(&mut self, server: RelayServer, succeeds: Option<TransportId>) {
+        let id = TransportId(self.next);
+        self.next = self.next.checked_add(1).unwrap_or(FIRST);
+        self.relays.insert(id, Relay::new(server, succeeds));
     }
 
     /// No party, no relays. Numbers of transports are not used again.
     pub(crate) fn clear(&mut self) {
+        self.known.clear();
         self.relays.clear();
         self.renew = None;
     }
 
     /// Takes in what happened; says whether the relayed addresses changed.
-    pub(crate) fn event(&mut self, id: TransportId, event: &RelayEvent) -> bool {
+    pub(crate) fn event(&mut self, now: Instant, id: TransportId, event: &RelayEvent) -> bool {
         let Some(relay) = self.relays.get_mut(&id) else {
             return false;
         };
         let before = relay.up.map(|up| up.relayed);
-        relay.up = match event {
-            RelayEvent::Up(up) => Some(*up),
-            RelayEvent::Down { .. } => None,
+        match event {
+            RelayEvent::Up(up) => {
+                relay.up = Some(*up);
+                relay.since.get_or_insert(now);
+            }
+            RelayEvent::Ending { .. } => {
+                if !std::mem::replace(&mut relay.ending, true) {
+                    let server = relay.fresh.clone().unwrap_or_else(|| relay.server.clone());
+                    self.add(server, Some(id));
+                }
+            }
+            RelayEvent::Down { .. } => {
+                let again = relay.up.take().is_none();
+                if let Some(fresh) = relay.fresh.take() {
+                    relay.server = fresh;
+                }
+                self.succeed(id);
+                if again {
+                    self.exchange(id);
+                }
+            }
+        }
+        before
+            != self
+                .relays
+                .get(&id)
+                .and_then(|relay| relay.up)
+                .map(|up| up.relayed)
+    }
+
+    /// Gives the place of a relay that can't be had to another server, if there is one; it gets its turn again.
+    fn exchange(&mut self, id: TransportId) {
+        if let Some(server) = self.spare()
+            && let Some(relay) = self.relays.remove(&id)
+        {
+            let failed = |known: &RelayServer| known.uris == relay.server.uris;
+            if let Some(at) = self.known.iter().position(failed) {
+                let last = self.known.remove(at);
+                self.known.push(last);
+            }
+            self.add(server, None);
+        }
+    }
+
+    /// What ended has no use for itself once there is a successor.
+    fn succeed(&mut self, id: TransportId) {
+        let successor = self.relays.values_mut().find(|relay| relay.succeeds == Some(id));
+        if let Some(successor) = successor {
+            successor.succeeds = None;
+            self.relays.remove(&id);
+        }
+    }
+
+    /// The relayed addresses that peers are told of: not those that have a successor.
+    pub(crate) fn told(&self) -> Vec<RelayUp> {
+        let succeeded = |id: TransportId| {
+            let successor = |relay: &Relay| relay.succeeds == Some(id) && relay.up.is_some();
+            self.relays.values().any(successor)
         };
-        before != relay.up.map(|up| up.relayed)
+        self.up()
+            .into_iter()
+            .filter(|(id, _)| !succeeded(*id))
+            .map(|(_, up)| up)
+            .collect()
     }
 
     /// The relays that are up, nearest first.
@@ -248,6 +377,26 @@ impl Relays {
 mod tests {
     use super::*;
 
+    fn up(n: u16) -> RelayUp {
+        RelayUp {
+            relayed: SocketAddr::from(([192, 0, 2, 1], 50_000 + n)),
+            rtt: Duration::from_millis(9),
+        }
+    }
+
+    fn down() -> RelayEvent {
+        let reason = "it went".to_owned();
+        RelayEvent::Down { reason }
+    }
+
+    fn passwords(relays: &Relays) -> Vec<String> {
+        let plans = relays.plans(&BTreeMap::new());
+        plans
+            .iter()
+            .map(|plan| plan.server.password.to_string())
+            .collect()
+    }
+
     fn server(name: &str, password: &str) -> RelayServer {
         RelayServer {
             uris: vec![TurnUri::parse(&format!("turn:{name}")).unwrap()],
@@ -262,28 +411,104 @@ mod tests {
         relays.offer(&[server("a", "old"), server("b", "old"), server("c", "old")]);
         let plans = relays.plans(&BTreeMap::new());
         assert_eq!(plans.len(), HELD);
-        let up = RelayUp {
-            relayed: "192.0.2.1:50000".parse().unwrap(),
-            rtt: Duration::from_millis(9),
-        };
-        assert!(relays.event(plans[0].id, &RelayEvent::Up(up)));
+        let now = Instant::now();
+        let first = up(0);
+        assert!(relays.event(now, plans[0].id, &RelayEvent::Up(first)));
         assert!(!relays.event(
+            now,
             plans[0].id,
             &RelayEvent::Up(RelayUp {
                 rtt: Duration::from_millis(8),
-                ..up
+                ..first
             })
         ));
         relays.offer(&[server("a", "new"), server("b", "new")]);
-        let passwords: Vec<String> = relays
-            .plans(&BTreeMap::new())
-            .iter()
-            .map(|plan| plan.server.password.to_string())
-            .collect();
-        assert_eq!(passwords, ["old", "new"]);
-        assert!(relays.is_relayed(up.relayed));
+        assert_eq!(passwords(&relays), ["old", "new"]);
+        assert!(relays.is_relayed(first.relayed));
+        assert!(relays.event(now, plans[0].id, &down()));
+        assert_eq!(
+            passwords(&relays),
+            ["new", "new"],
+            "its next allocation needs them"
+        );
         relays.offer(&[server("b", "new")]);
         assert!(relays.up().is_empty());
         assert_eq!(relays.plans(&BTreeMap::new())[0].id, plans[1].id);
+    }
+
+    #[test]
+    fn a_server_that_can_not_be_had_gives_its_place_to_the_next() {
+        let mut relays = Relays::default();
+        let now = Instant::now();
+        let all = ["a", "b", "c", "d"].map(|name| server(name, "x"));
+        relays.offer(&all);
+        let names = |relays: &Relays| -> Vec<String> {
+            let plans = relays.plans(&BTreeMap::new());
+            plans
+                .iter()
+                .map(|plan| plan.server.uris[0].host().to_owned())
+                .collect()
+        };
+        let id = |relays: &Relays, at: usize| relays.plans(&BTreeMap::new())[at].id;
+        assert_eq!(names(&relays), ["a", "b"]);
+        relays.event(now, id(&relays, 1), &RelayEvent::Up(up(1)));
+        relays.event(now, id(&relays, 0), &down());
+        assert_eq!(names(&relays), ["b", "c"]);
+        relays.event(now, id(&relays, 1), &down());
+        relays.event(now, id(&relays, 1), &down());
+        assert_eq!(names(&relays), ["b", "a"], "all get their turn");
+        // One that was up may only be silent for a moment.
+        relays.event(now, id(&relays, 0), &down());
+        assert_eq!(names(&relays), ["b", "a"]);
+        relays.event(now, id(&relays, 0), &down());
+        assert_eq!(names(&relays), ["a", "c"]);
+        relays.offer(&all);
+        assert_eq!(names(&relays), ["a", "c"], "what is offered anew moves nobody");
+    }
+
+    #[test]
+    fn an_allocation_that_ends_has_a_successor_first() {
+        let mut relays = Relays::default();
+        let mut now = Instant::now();
+        relays.offer(&[server("a", "old")]);
+        let old = relays.plans(&BTreeMap::new())[0].id;
+        relays.event(now, old, &RelayEvent::Up(up(0)));
+        relays.offer(&[server("a", "new")]);
+        now += Duration::from_secs(24 * 3600);
+        let ending = RelayEvent::Ending {
+            reason: "a day is over".to_owned(),
+        };
+        assert!(!relays.event(now, old, &ending));
+        assert!(!relays.event(now, old, &ending), "once");
+        assert_eq!(passwords(&relays), ["old", "new"]);
+        let new = relays.plans(&BTreeMap::new())[1].id;
+        assert_eq!(relays.told(), [up(0)]);
+        // It may take its time.
+        now += Duration::from_secs(100);
+        assert!(!relays.wake(now));
+        assert!(relays.event(now, new, &RelayEvent::Up(up(1))));
+        assert_eq!(relays.told(), [up(1)]);
+        assert!(relays.is_up(old) && relays.is_up(new), "both carry");
+        assert_eq!(relays.next_wake(), Some(now + OVERLAP));
+        now += OVERLAP;
+        assert!(relays.wake(now));
+        assert_eq!(relays.up(), [(new, up(1))]);
+        assert_eq!((relays.next_wake(), relays.wake(now)), (None, false));
+    }
+
+    #[test]
+    fn an_allocation_that_ended_too_soon_is_not_made_twice() {
+        let mut relays = Relays::default();
+        let now = Instant::now();
+        relays.offer(&[server("a", "old")]);
+        let old = relays.plans(&BTreeMap::new())[0].id;
+        relays.event(now, old, &RelayEvent::Up(up(0)));
+        let reason = "the operator wants it".to_owned();
+        relays.event(now, old, &RelayEvent::Ending { reason });
+        assert!(relays.event(now, old, &down()));
+        let plans = relays.plans(&BTreeMap::new());
+        assert!(plans.len() == 1 && plans[0].id != old);
+        assert!(relays.event(now, plans[0].id, &RelayEvent::Up(up(1))));
+        assert_eq!(relays.told(), [up(1)]);
     }
 }

@@ -46,10 +46,8 @@ pub(crate) fn start(level: Option<&str>, state_dir: &Path) -> Result<WorkerGuard
     Ok(guard)
 }
 
-/// Libraries that say more than a reader of the engine's log wants: ordinary expiry of sessions as errors, addresses
-/// of peers and relays as news.
-const QUIETER: &str =
-    "boringtun=off,turn_client_proto=warn,turn_types=warn,stun_proto=warn,stun_types=warn,mdns_sd=off";
+/// Libraries that say more than a reader of the engine's log wants: ordinary expiry of sessions as errors.
+const QUIETER: &str = "boringtun=off,mdns_sd=off";
 
 /// A level for our own crates, with the libraries kept down; or any filter, as written.
 fn filter(level: Option<&str>) -> EnvFilter {

@@ -1,12 +1,14 @@
 //! Relays: allocations on TURN servers (RFC 8656), each a transport of its own.
 //!
 //! One thread holds them all. What is sent by a relay waits in a short queue that drops its oldest; what comes by it
-//! goes to the data thread like any datagram. A relay that fails is tried again, by each of its ways in turn: UDP,
-//! then TCP, then TLS, with growing pauses.
+//! goes to the data thread like any datagram. A relay is reached by the first of its ways that works: UDP, then TCP,
+//! then TLS, each begun half a second after the one before or when that failed; a stream is left for UDP once that gets
+//! through. A relay that fails is tried again, with growing pauses.
 
 mod client;
 mod framing;
 mod queue;
+mod turn;
 mod wire;
 
 pub(crate) use queue::Queue;
@@ -24,9 +26,9 @@ use tokio::task::JoinHandle;
 
 /// Between two rounds through all ways of a relay, doubled each time …
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// … up to this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
-/// A relay that was up this long begins with the first pause again.
+/// … up to this: whoever has no other way waits for it.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// A relay that was up this long is tried again at once, and begins with the first pause again.
 const LASTING: Duration = Duration::from_secs(30);
 
 /// The control loop's hold on the relays.
@@ -158,32 +160,35 @@ async fn keep(mut plans: watch::Receiver<RelayPlan>, queue: Arc<Queue>, door: Do
     let mut pause = FIRST_PAUSE;
     loop {
         let plan = plans.borrow().clone();
-        let mut reason = String::new();
-        for uri in &plan.server.uris {
-            let began = tokio::time::Instant::now();
-            match client::run(uri, &mut plans, &queue, &door, &tls).await {
+        let reached = tokio::select! {
+            reached = client::reach(&plan.server, &tls) => reached,
+            () = unwanted(&mut plans) => return,
+        };
+        let began = tokio::time::Instant::now();
+        let reason = match reached {
+            Ok(session) => match session.hold(&mut plans, &queue, &door, &tls).await {
                 client::End::Unwanted => return,
-                client::End::Failed(why) => reason = format!("{uri}: {why}"),
-            }
-            if began.elapsed() >= LASTING {
-                pause = FIRST_PAUSE;
-                break;
-            }
-        }
+                client::End::Lost(why) => why,
+            },
+            Err(why) => why,
+        };
         let event = Happening::Relay(plan.id, RelayEvent::Down { reason });
         if door.happenings.send(event).await.is_err() {
             return;
         }
+        if began.elapsed() >= LASTING {
+            pause = FIRST_PAUSE;
+            continue;
+        }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            ended = unwanted(&mut plans) => if ended { return },
+            () = unwanted(&mut plans) => return,
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
 /// Waits until the plan ends.
-async fn unwanted(plans: &mut watch::Receiver<RelayPlan>) -> bool {
+async fn unwanted(plans: &mut watch::Receiver<RelayPlan>) {
     while plans.changed().await.is_ok() {}
-    true
 }

@@ -102,6 +102,9 @@ pub struct Limits {
     pub bytes: Pace,
     /// Requests of one source that has no allocation, Binding included.
     pub strangers: Pace,
+    /// Requests by datagrams of all sources together that have no allocation and that nothing proves to be where they
+    /// say: a flood in everybody's name is not answered to everybody, and leaves time for those who play.
+    pub unproven: Pace,
     /// Requests in one allocation. The burst has room for a permission and a channel to each of the largest party.
     pub requests: Pace,
     /// Permissions, and as many channels, in one allocation.
@@ -124,6 +127,10 @@ impl Default for Limits {
             strangers: Pace {
                 each_second: 100,
                 burst: 300,
+            },
+            unproven: Pace {
+                each_second: 2_000,
+                burst: 4_000,
             },
             requests: Pace {
                 each_second: 50,

@@ -44,6 +44,11 @@ impl Seen {
         self.claimed.insert(now, address);
     }
 
+    /// Whether it was there for certain lately.
+    pub(crate) fn is_proven(&mut self, now: Instant, address: IpAddr) -> bool {
+        self.proven.contains(now, address)
+    }
+
     /// Whether it showed itself lately.
     pub(crate) fn lately(&mut self, now: Instant, address: IpAddr) -> bool {
         self.proven.contains(now, address) || self.claimed.contains(now, address)

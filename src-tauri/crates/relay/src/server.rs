@@ -11,7 +11,7 @@ use crate::client::{Action, Client, Link, RelayId, Service, Target};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::nonce::Nonces;
-use crate::pace::BySource;
+use crate::pace::{Bucket, BySource};
 use crate::quota::Ledger;
 use crate::rules;
 use crate::seen::Seen;
@@ -40,6 +40,7 @@ pub struct Server {
     random: ChaCha20Rng,
     nonces: Nonces,
     strangers: BySource,
+    unproven: Bucket,
     seen: Seen,
     ledger: Ledger,
     allocations: HashMap<RelayId, Allocation>,
@@ -84,6 +85,7 @@ impl Server {
             random,
             nonces: Nonces::new(nonces, now),
             strangers: BySource::new(strangers, now),
+            unproven: Bucket::full(now),
             seen: Seen::new(now),
             ledger: Ledger::new(now),
             allocations: HashMap::new(),
@@ -221,9 +223,7 @@ impl Server {
         let known = self.by_client.get(client);
         let in_time = match known.and_then(|relay| self.allocations.get_mut(relay)) {
             Some(allocation) => allocation.may_ask(self.config.limits.requests, now),
-            None => self
-                .strangers
-                .take(self.config.limits.strangers, now, client.remote.ip()),
+            None => self.may_stranger_ask(now, client),
         };
         if !in_time {
             self.counters.too_many_requests += 1;
@@ -234,6 +234,18 @@ impl Server {
             self.counters.malformed += 1;
         }
         undamaged
+    }
+
+    fn may_stranger_ask(&mut self, now: Instant, client: &Client) -> bool {
+        let (source, limits) = (client.remote.ip(), &self.config.limits);
+        if !self.strangers.take(limits.strangers, now, source) {
+            return false;
+        }
+        match client.link {
+            // It answered our part of the handshake.
+            Link::Stream(_) => true,
+            Link::Datagram => self.seen.is_proven(now, source) || self.unproven.take(limits.unproven, now, 1),
+        }
     }
 
     fn binding(&mut self, now: Instant, client: &Client, message: &Message<'_>) {

@@ -107,6 +107,7 @@ impl Member {
                     }
                     Reach::Starting | Reach::Superseded => {}
                 }
+                self.succeed_relays(now);
                 self.wake_peers(now);
             }
             Party::Leaving(_) => self.wake_leaving(now),

@@ -6,6 +6,7 @@ use crate::party::Party;
 use crate::path::TransportId;
 use crate::relays::RelayEvent;
 use lanrage_proto::control::{RelayOffer, Request};
+use std::net::IpAddr;
 use std::time::Instant;
 
 impl Member {
@@ -33,19 +34,36 @@ impl Member {
 
     /// Something happened to a relay.
     pub(super) fn relay(&mut self, now: Instant, id: TransportId, event: &RelayEvent) {
-        if let RelayEvent::Down { reason } = event {
-            tracing::info!(%reason, "a relay is away");
+        match event {
+            RelayEvent::Up(_) => {}
+            RelayEvent::Ending { reason } => tracing::info!(%reason, "a relay will end its allocation"),
+            RelayEvent::Down { reason } => tracing::info!(%reason, "a relay is away"),
         }
-        if !self.desk.relays.event(id, event) {
-            return;
+        let before = self.desk.relays.up();
+        if self.desk.relays.event(now, id, event) {
+            let gone = before
+                .iter()
+                .find(|(gone, _)| *gone == id && !self.desk.relays.is_up(id));
+            self.relays_changed(now, gone.map(|(_, up)| up.relayed.ip()));
         }
+    }
+
+    /// Gives back allocations that have a successor.
+    pub(super) fn succeed_relays(&mut self, now: Instant) {
+        if self.desk.relays.wake(now) {
+            self.relays_changed(now, None);
+        }
+    }
+
+    /// Tells peers and paths. Of a relay that went everything that goes to its address is in doubt.
+    fn relays_changed(&mut self, now: Instant, gone: Option<IpAddr>) {
         let Party::Active(active) = &mut self.party else {
             return;
         };
         let view = active.view();
         let mut cx = self.desk.context(&active.ident, active.opened.range, view);
         for peer in active.roster.peers_mut() {
-            peer.relays_changed(now, &mut cx);
+            peer.relays_changed(now, gone, &mut cx);
         }
         self.publish(now);
     }

@@ -1,273 +1,262 @@
-//! One allocation on one relay, by one way: the client library's state machine between a wire and the rest.
+//! Allocations on one relay: by whichever of its ways one comes first, between a wire and the rest.
 
-use super::wire::Wire;
+use super::turn::{Event, Turn};
+use super::wire::{Received, Wire};
 use super::{Door, Queue};
 use crate::happening::Happening;
-use lanrage_core::path::{Path, TransportId};
-use lanrage_core::relays::{RelayEvent, RelayPlan, RelayUp};
-use lanrage_proto::TurnUri;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use lanrage_core::path::Path;
+use lanrage_core::relays::{RelayEvent, RelayPlan, RelayServer, RelayUp};
+use lanrage_proto::{TurnTransport, TurnUri};
 use rustls::ClientConfig;
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use tokio::time::sleep_until;
-use turn_client_proto::api::{TurnConfig, TurnEvent, TurnPollRet, TurnRecvRet};
-use turn_client_proto::prelude::TurnClientApi;
-use turn_client_proto::stun::agent::Transmit;
-use turn_client_proto::stun::types::TransportType;
-use turn_client_proto::tcp::TurnClientTcp;
-use turn_client_proto::types::TurnCredentials;
-use turn_client_proto::udp::TurnClientUdp;
+use tokio::time::{sleep, sleep_until, timeout};
 
-/// An allocation that is not there by then will not come.
+/// An allocation that is not there by then will not come by this way.
 const ALLOCATING: Duration = Duration::from_secs(8);
-/// STUN's first retransmission time-out and how often it is doubled: a relay on the other side of the world answers
-/// within 500 ms (RFC 8489 §6.2.1), a dead one should be noticed.
-const RTO: Duration = Duration::from_millis(500);
-const TRIES: u32 = 5;
-/// A peer's address that the relay refused is asked for again after this long.
-const REFUSED: Duration = Duration::from_secs(60);
+/// The next way is tried beside one that has not come up after this long: where UDP goes nowhere nobody should wait
+/// longer. A relay on the other side of the world may be reached by TCP first then; that is mended soon.
+const NEXT_WAY: Duration = Duration::from_millis(500);
+/// Whether UDP gets through after all is tried so soon after a stream was taken, and again after twice as long …
+const FIRST_TRY: Duration = Duration::from_secs(2);
+/// … up to this.
+const LAST_TRY: Duration = Duration::from_secs(120);
 /// Datagrams taken from the queue before the wire is looked at again.
 const BATCH: usize = 32;
-
-turn_client_proto::impl_client!(pub(super) Client, (Udp, TurnClientUdp), (Tcp, TurnClientTcp));
+/// How long a stream may take nothing.
+const STUCK: Duration = Duration::from_secs(3);
 
 /// Why an allocation ended.
 pub(super) enum End {
     /// Nobody wants it any more; it was given back.
     Unwanted,
-    /// It could not be had, or was lost.
-    Failed(String),
+    /// It was lost.
+    Lost(String),
 }
 
-/// Holds an allocation for as long as it is wanted and lasts.
-pub(super) async fn run(
-    uri: &TurnUri,
-    plans: &mut watch::Receiver<RelayPlan>,
-    queue: &Queue,
-    door: &Door,
-    tls: &Arc<ClientConfig>,
-) -> End {
-    let wire = tokio::select! {
-        wire = Wire::connect(uri, tls) => wire,
-        _ = super::unwanted(plans) => return End::Unwanted,
-    };
-    let wire = match wire {
-        Ok(wire) => wire,
-        Err(error) => return End::Failed(error.to_string()),
-    };
-    let mut session = Session::new(wire, plans.borrow().clone(), door.clone());
+/// An allocation that is there.
+pub(super) struct Session {
+    wire: Wire,
+    turn: Turn,
+}
+
+/// Allocates by the first way that does it, the better ones first.
+///
+/// # Errors
+/// Why each way does not.
+pub(super) async fn reach(server: &RelayServer, tls: &Arc<ClientConfig>) -> Result<Session, String> {
+    let mut waiting = server.uris.iter();
+    let mut trying = FuturesUnordered::new();
+    let mut reasons = Vec::new();
+    trying.extend(waiting.next().map(|uri| Session::begin(uri, server, tls)));
     loop {
-        if let Err(why) = session.progress().await {
-            return End::Failed(why);
-        }
-        let wake = session.next_wake();
         tokio::select! {
-            received = session.wire.receive() => match received {
-                Ok(message) => session.received(message),
-                Err(error) => return End::Failed(error.to_string()),
-            },
-            () = queue.filled() => {}
-            changed = plans.changed() => match changed {
-                Ok(()) => session.plan = plans.borrow_and_update().clone(),
-                Err(_) => {
-                    session.give_back().await;
-                    return End::Unwanted;
+            begun = trying.next(), if !trying.is_empty() => match begun {
+                Some(Ok(session)) => return Ok(session),
+                Some(Err(reason)) => {
+                    reasons.push(reason);
+                    trying.extend(waiting.next().map(|uri| Session::begin(uri, server, tls)));
                 }
+                None => {}
             },
-            () = sleep_until(wake.into()) => {}
-        }
-        for _ in 0..BATCH {
-            let Some((to, datagram)) = queue.take() else { break };
-            if let Err(why) = session.send(to, datagram).await {
-                return End::Failed(why);
+            () = sleep(NEXT_WAY), if waiting.len() > 0 => {
+                trying.extend(waiting.next().map(|uri| Session::begin(uri, server, tls)));
             }
+        }
+        if trying.is_empty() && waiting.len() == 0 {
+            return Err(reasons.join("; "));
         }
     }
 }
 
-struct Session {
-    wire: Wire,
-    client: Client,
-    plan: RelayPlan,
-    door: Door,
-    /// The client library's clock begins here.
-    began: Instant,
-    relayed: Option<SocketAddr>,
-    /// Peers that have a channel, or are getting one.
-    bound: BTreeSet<SocketAddr>,
-    refused: BTreeMap<SocketAddr, Instant>,
+/// Waits until a relay that is reached by a stream can be reached by datagrams. Games need those: where a packet of a
+/// stream is lost, all that come after it wait.
+async fn better_way(server: &RelayServer, tls: &Arc<ClientConfig>) {
+    let Some(uri) = server
+        .uris
+        .iter()
+        .find(|uri| uri.transport() == TurnTransport::Udp)
+    else {
+        return std::future::pending().await;
+    };
+    let mut pause = FIRST_TRY;
+    loop {
+        sleep(pause).await;
+        if let Ok(mut session) = Session::begin(uri, server, tls).await {
+            return session.give_back().await;
+        }
+        pause = (pause * 2).min(LAST_TRY);
+    }
 }
 
 impl Session {
-    fn new(wire: Wire, plan: RelayPlan, door: Door) -> Self {
-        let credentials = TurnCredentials::new(&plan.server.username, &plan.server.password);
-        let mut config = TurnConfig::new(credentials);
-        config.set_request_retransmits(RTO, RTO * 8, TRIES, RTO * 2);
-        let (local, remote) = (wire.local, wire.remote);
-        let client = if wire.is_stream() {
-            Client::Tcp(TurnClientTcp::allocate(local, remote, config))
-        } else {
-            Client::Udp(TurnClientUdp::allocate(local, remote, config))
-        };
-        Self {
-            wire,
-            client,
-            plan,
-            door,
-            began: Instant::now(),
-            relayed: None,
-            bound: BTreeSet::new(),
-            refused: BTreeMap::new(),
+    async fn begin(uri: &TurnUri, server: &RelayServer, tls: &Arc<ClientConfig>) -> Result<Self, String> {
+        match timeout(ALLOCATING, Self::allocate(uri, server, tls)).await {
+            Ok(Ok(session)) => {
+                tracing::info!(%uri, "a relay is there");
+                Ok(session)
+            }
+            Ok(Err(why)) => Err(format!("{uri}: {why}")),
+            Err(_) => Err(format!("{uri}: no allocation in time")),
         }
     }
 
-    fn id(&self) -> TransportId {
-        self.plan.id
+    async fn allocate(uri: &TurnUri, server: &RelayServer, tls: &Arc<ClientConfig>) -> Result<Self, String> {
+        let wire = Wire::connect(uri, tls).await.map_err(|error| error.to_string())?;
+        let stream = uri.transport() != TurnTransport::Udp;
+        let turn = Turn::new(Instant::now(), &server.username, &server.password, stream);
+        let mut session = Self { wire, turn };
+        loop {
+            session.speak().await?;
+            if session.turn.is_allocated() {
+                return Ok(session);
+            }
+            let wake = session.next_wake();
+            tokio::select! {
+                received = session.wire.receive() => match received {
+                    Ok(Received::Message(message)) => drop(session.turn.received(Instant::now(), &message)),
+                    Ok(Received::Refused) => session.turn.refused(Instant::now()),
+                    Err(error) => return Err(error.to_string()),
+                },
+                () = sleep_until(wake.into()) => {}
+            }
+        }
     }
 
-    fn clock(&self) -> turn_client_proto::stun::Instant {
-        turn_client_proto::stun::Instant::from_std(self.began)
+    /// Holds the allocation for as long as it is wanted and lasts.
+    pub(super) async fn hold(
+        mut self,
+        plans: &mut watch::Receiver<RelayPlan>,
+        queue: &Queue,
+        door: &Door,
+        tls: &Arc<ClientConfig>,
+    ) -> End {
+        let mut plan = plans.borrow_and_update().clone();
+        let mut frames = Vec::new();
+        let server = plan.server.clone();
+        let mut by_datagrams = self.wire.is_stream();
+        let mut better = pin!(better_way(&server, tls));
+        loop {
+            self.turn.want(Instant::now(), &plan.peers);
+            if let Err(why) = self.progress(&plan, door).await {
+                return End::Lost(why);
+            }
+            let wake = self.next_wake();
+            tokio::select! {
+                received = self.wire.receive() => match received {
+                    Ok(Received::Message(message)) => self.received(&plan, door, &message),
+                    Ok(Received::Refused) => self.turn.refused(Instant::now()),
+                    Err(error) => return End::Lost(error.to_string()),
+                },
+                () = queue.filled() => {}
+                () = &mut better, if by_datagrams => {
+                    by_datagrams = false;
+                    let reason = "it is reached by UDP as well".to_owned();
+                    let event = Happening::Relay(plan.id, RelayEvent::Ending { reason });
+                    if door.happenings.send(event).await.is_err() {
+                        return End::Unwanted;
+                    }
+                }
+                changed = plans.changed() => match changed {
+                    Ok(()) => plan = plans.borrow_and_update().clone(),
+                    Err(_) => {
+                        self.give_back().await;
+                        tracing::debug!("a relay's allocation is given back");
+                        return End::Unwanted;
+                    }
+                },
+                () = sleep_until(wake.into()) => {}
+            }
+            if let Err(why) = self.send(queue, &mut frames).await {
+                return End::Lost(why);
+            }
+        }
     }
 
-    /// Lets the client act: time-outs, events, permissions, what is to be sent.
-    async fn progress(&mut self) -> Result<(), String> {
-        let now = self.clock();
-        if matches!(self.client.poll(now), TurnPollRet::Closed) {
-            return Err("the relay ended the allocation".to_owned());
+    /// Lets the client act, and sends what it has to say.
+    async fn speak(&mut self) -> Result<(), String> {
+        self.turn.wake(Instant::now());
+        if let Some(why) = self.turn.failed() {
+            return Err(why.to_owned());
         }
-        if self.relayed.is_none() && self.began.elapsed() >= ALLOCATING {
-            return Err("no allocation in time".to_owned());
-        }
-        while let Some(event) = self.client.poll_event() {
-            self.event(event).await?;
-        }
-        if self.relayed.is_some() {
-            self.bind();
-        }
-        while let Some(transmit) = self.client.poll_transmit(self.clock()) {
-            let sent = self.wire.send(transmit.data.to_vec()).await;
-            sent.map_err(|error| error.to_string())?;
+        while let Some(message) = self.turn.poll_transmit() {
+            self.write(&message).await?;
         }
         Ok(())
     }
 
-    async fn event(&mut self, event: TurnEvent) -> Result<(), String> {
-        match event {
-            TurnEvent::AllocationCreated(_, relayed) => {
-                self.relayed = Some(relayed);
-                // Challenge and allocation: two round trips.
-                let up = RelayUp {
-                    relayed,
-                    rtt: self.began.elapsed() / 2,
-                };
-                let happening = Happening::Relay(self.id(), RelayEvent::Up(up));
-                self.door
-                    .happenings
-                    .send(happening)
-                    .await
-                    .map_err(|error| error.to_string())
+    async fn progress(&mut self, plan: &RelayPlan, door: &Door) -> Result<(), String> {
+        let spoken = self.speak().await;
+        while let Some(event) = self.turn.poll_event() {
+            let event = match event {
+                Event::Up { relayed, rtt } => RelayEvent::Up(RelayUp { relayed, rtt }),
+                Event::Silent => RelayEvent::Down {
+                    reason: "it is silent".to_owned(),
+                },
+                Event::Ending { reason } => RelayEvent::Ending { reason },
+            };
+            let told = door.happenings.send(Happening::Relay(plan.id, event)).await;
+            told.map_err(|error| error.to_string())?;
+        }
+        spoken
+    }
+
+    fn received(&mut self, plan: &RelayPlan, door: &Door, message: &[u8]) {
+        if let Some((remote, datagram)) = self.turn.received(Instant::now(), message) {
+            let path = Path {
+                transport: plan.id,
+                remote,
+            };
+            door.data.deliver(path, &datagram);
+        }
+    }
+
+    /// Sends what waits, a batch at most; on a stream all of it at once.
+    async fn send(&mut self, queue: &Queue, frames: &mut Vec<u8>) -> Result<(), String> {
+        let now = Instant::now();
+        frames.clear();
+        for _ in 0..BATCH {
+            let Some((to, datagram)) = queue.take() else { break };
+            if self.turn.frame(now, to, &datagram, frames) && !self.wire.is_stream() {
+                self.write(frames).await?;
+                frames.clear();
             }
-            TurnEvent::AllocationCreateFailed(_) => Err("the relay refused".to_owned()),
-            TurnEvent::ChannelCreateFailed(_, peer) => {
-                self.bound.remove(&peer);
-                self.refused.insert(peer, Instant::now());
+        }
+        if frames.is_empty() {
+            return Ok(());
+        }
+        self.write(frames).await
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+        match timeout(STUCK, self.wire.send(bytes)).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => {
+                self.turn.refused(Instant::now());
                 Ok(())
             }
-            TurnEvent::ChannelCreated(..)
-            | TurnEvent::PermissionCreated(..)
-            | TurnEvent::PermissionCreateFailed(..)
-            | TurnEvent::TcpConnected(_)
-            | TurnEvent::TcpConnectFailed(_) => Ok(()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("it takes nothing any more".to_owned()),
         }
     }
 
-    /// Asks for a channel to each peer; a channel brings its permission (RFC 8656 §12).
-    fn bind(&mut self) {
-        self.refused.retain(|_, at| at.elapsed() < REFUSED);
-        let wanted: Vec<SocketAddr> = self
-            .plan
-            .peers
-            .iter()
-            .filter(|peer| !self.bound.contains(peer) && !self.refused.contains_key(peer))
-            .copied()
-            .collect();
-        let now = self.clock();
-        for peer in wanted {
-            self.bound.insert(peer);
-            if let Err(error) = self.client.bind_channel(TransportType::Udp, peer, now) {
-                tracing::debug!(%error, "no channel");
-                self.refused.insert(peer, Instant::now());
-                self.bound.remove(&peer);
-            }
-        }
-    }
-
-    fn received(&mut self, message: Vec<u8>) {
-        let transport = if self.wire.is_stream() {
-            TransportType::Tcp
-        } else {
-            TransportType::Udp
-        };
-        let transmit = Transmit::new(message, transport, self.wire.remote, self.wire.local);
-        let now = self.clock();
-        if let TurnRecvRet::PeerData(data) = self.client.recv(transmit, now) {
-            self.door.data.deliver(
-                Path {
-                    transport: self.plan.id,
-                    remote: data.peer,
-                },
-                data.data(),
-            );
-        }
-        while let Some(data) = self.client.poll_recv(now) {
-            self.door.data.deliver(
-                Path {
-                    transport: self.plan.id,
-                    remote: data.peer,
-                },
-                data.data(),
-            );
-        }
-    }
-
-    /// Sends a datagram to a peer; one that has no permission yet is dropped, and comes again.
-    async fn send(&mut self, to: SocketAddr, datagram: Vec<u8>) -> Result<(), String> {
-        let now = self.clock();
-        match self.client.send_to(TransportType::Udp, to, datagram, now) {
-            Ok(Some(transmit)) => {
-                let message = transmit.build().data;
-                self.wire.send(message).await.map_err(|error| error.to_string())
-            }
-            Ok(None) => Ok(()),
-            Err(error) => {
-                tracing::trace!(%error, "not relayed");
-                Ok(())
-            }
-        }
-    }
-
-    fn next_wake(&mut self) -> Instant {
-        let now = self.clock();
-        let soonest = match self.client.poll(now) {
-            TurnPollRet::WaitUntil(at) => at.saturating_duration_since(now),
-            TurnPollRet::AllocateTcpSocket { .. } | TurnPollRet::TcpClose { .. } | TurnPollRet::Closed => {
-                Duration::ZERO
-            }
-        };
-        // Never a busy loop, and never so long that the allocation's own limit is missed.
-        Instant::now() + soonest.clamp(Duration::from_millis(1), Duration::from_secs(1))
+    fn next_wake(&self) -> Instant {
+        let now = Instant::now();
+        let wake = self.turn.next_wake().unwrap_or(now + ALLOCATING);
+        // Never a busy loop.
+        wake.max(now + Duration::from_millis(1))
     }
 
     /// Tells the relay that the allocation is no longer needed.
     async fn give_back(&mut self) {
-        if self.client.delete(self.clock()).is_ok() {
-            while let Some(transmit) = self.client.poll_transmit(self.clock()) {
-                if self.wire.send(transmit.data.to_vec()).await.is_err() {
-                    return;
-                }
+        self.turn.give_back(Instant::now());
+        while let Some(message) = self.turn.poll_transmit() {
+            if self.write(&message).await.is_err() {
+                return;
             }
         }
     }

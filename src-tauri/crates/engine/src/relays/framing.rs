@@ -1,5 +1,5 @@
 //! TURN on a stream (RFC 8656 §12.5): STUN messages and channel data follow each other; channel data is padded to
-//! four bytes, which its length does not count. The client library neither pads nor strips, so both happen here.
+//! four bytes, which its length does not count.
 
 /// STUN's header and channel data's, bytes.
 const STUN_HEADER: usize = 20;
@@ -45,13 +45,6 @@ impl Incoming {
     }
 }
 
-/// A message as it goes onto a stream.
-pub(super) fn padded(message: &mut Vec<u8>) {
-    if matches!(message.first(), Some(0x40..=0x7F)) {
-        message.resize(message.len().next_multiple_of(4), 0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -82,8 +75,7 @@ mod tests {
         let mut stream = Vec::new();
         for message in &messages {
             let mut message = message.clone();
-            padded(&mut message);
-            assert_eq!(message.len() % 4, 0);
+            message.resize(message.len().next_multiple_of(4), 0);
             stream.extend(message);
         }
         for step in [1, 3, 19, 1000] {

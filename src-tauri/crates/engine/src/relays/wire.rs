@@ -1,6 +1,6 @@
 //! The connection to a relay: datagrams, a stream, or a stream within TLS.
 
-use super::framing::{Incoming, padded};
+use super::framing::Incoming;
 use lanrage_proto::{TurnTransport, TurnUri};
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -15,6 +15,9 @@ use tokio_rustls::TlsConnector;
 
 /// How long finding and reaching a relay may take.
 const REACHING: Duration = Duration::from_secs(5);
+/// Bytes of a stream that wait in the system besides those that are on their way.
+#[cfg(target_os = "linux")]
+const UNSENT: u32 = 16 * 1024;
 /// The longest message there is.
 const LONGEST: usize = 64 * 1024 + 4;
 
@@ -23,10 +26,16 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// A connection to a relay that carries whole messages.
 pub(super) struct Wire {
-    pub(super) local: SocketAddr,
-    pub(super) remote: SocketAddr,
     kind: Kind,
     buffer: Vec<u8>,
+}
+
+/// What comes from a relay.
+pub(super) enum Received {
+    /// A whole message.
+    Message(Vec<u8>),
+    /// The word of its computer that nobody listens there.
+    Refused,
 }
 
 enum Kind {
@@ -65,18 +74,15 @@ impl Wire {
             };
             let socket = UdpSocket::bind(any).await?;
             socket.connect(remote).await?;
-            let local = socket.local_addr()?;
             let kind = Kind::Datagrams(socket);
             return Ok(Self {
-                local,
-                remote,
                 kind,
                 buffer: vec![0; LONGEST],
             });
         }
         let tcp = TcpStream::connect(remote).await?;
         tcp.set_nodelay(true)?;
-        let local = tcp.local_addr()?;
+        keep_short(&tcp);
         let stream: Box<dyn Stream> = if uri.transport() == TurnTransport::Tls {
             let name = ServerName::try_from(uri.host().to_owned())
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
@@ -91,8 +97,6 @@ impl Wire {
             incoming: Incoming::default(),
         };
         Ok(Self {
-            local,
-            remote,
             kind,
             buffer: vec![0; LONGEST],
         })
@@ -102,23 +106,20 @@ impl Wire {
         matches!(self.kind, Kind::Stream { .. })
     }
 
-    /// The next whole message. Safe to cancel.
-    pub(super) async fn receive(&mut self) -> io::Result<Vec<u8>> {
+    /// What comes next. Safe to cancel.
+    pub(super) async fn receive(&mut self) -> io::Result<Received> {
         match &mut self.kind {
-            Kind::Datagrams(socket) => loop {
-                match socket.recv(&mut self.buffer).await {
-                    Ok(length) => return Ok(self.buffer[..length].to_vec()),
-                    // A relay that restarts refuses for a moment; its silence tells in time.
-                    Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                    Err(error) => return Err(error),
-                }
+            Kind::Datagrams(socket) => match socket.recv(&mut self.buffer).await {
+                Ok(length) => Ok(Received::Message(self.buffer[..length].to_vec())),
+                Err(error) if is_refusal(&error) => Ok(Received::Refused),
+                Err(error) => Err(error),
             },
             Kind::Stream { read, incoming, .. } => loop {
                 let message = incoming
                     .next()
                     .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
                 if let Some(message) = message {
-                    return Ok(message);
+                    return Ok(Received::Message(message));
                 }
                 match read.read(&mut self.buffer).await? {
                     0 => return Err(io::ErrorKind::UnexpectedEof.into()),
@@ -128,18 +129,38 @@ impl Wire {
         }
     }
 
-    /// Sends one message.
-    pub(super) async fn send(&mut self, mut message: Vec<u8>) -> io::Result<()> {
+    /// Sends a datagram, or whole messages of a stream. `false` when, instead, the relay's computer let know that
+    /// nobody listened there before.
+    pub(super) async fn send(&mut self, bytes: &[u8]) -> io::Result<bool> {
         match &mut self.kind {
-            Kind::Datagrams(socket) => match socket.send(&message).await {
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
-                sent => sent.map(drop),
+            Kind::Datagrams(socket) => match socket.send(bytes).await {
+                Err(error) if is_refusal(&error) => Ok(false),
+                sent => sent.map(|_| true),
             },
             Kind::Stream { write, .. } => {
-                padded(&mut message);
-                write.write_all(&message).await?;
-                write.flush().await
+                write.write_all(bytes).await?;
+                write.flush().await?;
+                Ok(true)
             }
         }
     }
+}
+
+/// What waits in the system can't give way to what is newer, so only little of it does.
+#[cfg(target_os = "linux")]
+fn keep_short(tcp: &TcpStream) {
+    if let Err(error) = socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT) {
+        tracing::debug!(%error, "late packets will wait for each other");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn keep_short(_tcp: &TcpStream) {}
+
+/// A datagram before was answered by "port unreachable" (on Windows: "reset").
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset
+    )
 }

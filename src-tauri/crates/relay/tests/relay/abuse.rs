@@ -73,6 +73,34 @@ fn a_flood_from_everywhere_leaves_players_alone() {
 }
 
 #[test]
+fn a_flood_in_everybodys_name_is_not_answered_to_everybody_but_members_are_let_in() {
+    let mut world = World::new(config());
+    let request = bare(methods::ALLOCATE);
+    let flood = |world: &mut World, from_number: u32| {
+        for number in from_number..from_number + 10_000 {
+            let [_, a, b, c] = number.wrapping_mul(2_654_435_761).to_be_bytes();
+            world.client(&from([20 + (number % 100) as u8, a, b, c], 1000), &request);
+            world.pass(Duration::from_micros(100));
+        }
+    };
+    flood(&mut world, 0);
+    let answers = world.answers.len();
+    assert!(
+        (5_000..=6_100).contains(&answers),
+        "{answers} answers in the first second"
+    );
+    // Who came by the control plane is known to be there.
+    let mut member = Player::new("p.a", "198.51.100.1:5000");
+    world.server.seen(world.now, member.client.remote.ip());
+    member.allocate(&mut world).unwrap();
+    world.answers.clear();
+    flood(&mut world, 10_000);
+    let answers = world.answers.len();
+    assert!(answers <= 2_100, "{answers} answers in the next second");
+    assert_eq!(world.server.allocations(), 1);
+}
+
+#[test]
 fn a_replayed_request_does_nothing_new() {
     let mut world = World::new(config());
     let mut player = Player::new("p.a", "1.2.3.4:5000");
