@@ -97,6 +97,8 @@ pub struct RelayUp {
 struct Relay {
     server: RelayServer,
     up: Option<RelayUp>,
+    /// Fresh credentials, for when it has to be allocated anew.
+    fresh: Option<RelayServer>,
 }
 
 pub(crate) struct Relays {
@@ -175,7 +177,7 @@ impl Relays {
                 .find(|relay| relay.server.uris == server.uris)
             {
                 Some(relay) if relay.up.is_none() => relay.server = server.clone(),
-                Some(_) => {}
+                Some(relay) => relay.fresh = Some(server.clone()),
                 None => {
                     let id = TransportId(self.next);
                     self.next = self.next.checked_add(1).unwrap_or(FIRST);
@@ -184,6 +186,7 @@ impl Relays {
                         Relay {
                             server: server.clone(),
                             up: None,
+                            fresh: None,
                         },
                     );
                 }
@@ -207,6 +210,11 @@ impl Relays {
             RelayEvent::Up(up) => Some(*up),
             RelayEvent::Down { .. } => None,
         };
+        if relay.up.is_none()
+            && let Some(fresh) = relay.fresh.take()
+        {
+            relay.server = fresh;
+        }
         before != relay.up.map(|up| up.relayed)
     }
 
@@ -282,6 +290,13 @@ mod tests {
             .collect();
         assert_eq!(passwords, ["old", "new"]);
         assert!(relays.is_relayed(up.relayed));
+        let down = RelayEvent::Down {
+            reason: "silent".to_owned(),
+        };
+        assert!(relays.event(plans[0].id, &down));
+        let again = relays.plans(&BTreeMap::new());
+        assert_eq!(again[0].server.password.as_str(), "new");
+        relays.event(plans[0].id, &RelayEvent::Up(up));
         relays.offer(&[server("b", "new")]);
         assert!(relays.up().is_empty());
         assert_eq!(relays.plans(&BTreeMap::new())[0].id, plans[1].id);
