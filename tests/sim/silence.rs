@@ -1,7 +1,7 @@
 //! Peers that fall silent, come back, or were never there.
 
 use super::{LAN, Trio, minutes, ms, nothing_lost, seconds};
-use lanrage_proto::ipc::{PartyState, PeerState};
+use lanrage_proto::ipc::{PartyState, PeerState, PeerTrouble};
 use lanrage_tests::sim::{Link, Sim};
 
 #[test]
@@ -14,6 +14,10 @@ fn a_silent_friend_is_degraded_then_lost_and_back_when_the_cable_is() {
         sim.peer(anna, tom) == Some(PeerState::Degraded)
     });
     assert!((ms(2000)..=ms(4100)).contains(&degraded), "after {degraded:?}");
+    assert_eq!(
+        trio.sim.row(anna, tom).unwrap().trouble,
+        Some(PeerTrouble::Silent)
+    );
     let lost = trio.sim.run_until("lost", seconds(10), |sim| {
         sim.peer(anna, tom) == Some(PeerState::Lost)
     });
@@ -21,6 +25,10 @@ fn a_silent_friend_is_degraded_then_lost_and_back_when_the_cable_is() {
         (ms(9000)..=ms(11_100)).contains(&(degraded + lost)),
         "after {:?}",
         degraded + lost
+    );
+    assert_eq!(
+        trio.sim.row(anna, tom).unwrap().trouble,
+        Some(PeerTrouble::Silent)
     );
     // Her way to the third friend is as good as before.
     assert_eq!(trio.sim.peer(anna, trio.zoe), Some(PeerState::Connected));
@@ -111,22 +119,37 @@ fn who_was_cut_off_and_struck_off_is_back_within_seconds() {
 }
 
 #[test]
-fn a_bad_line_shows_as_degraded_and_a_good_one_clears_it() {
-    let mut trio = Trio::local(5);
-    let (anna, tom) = (trio.anna, trio.tom);
-    trio.sim.link(
-        anna,
-        tom,
-        Link {
-            latency: ms(200),
-            ..Link::GOOD
-        },
-    );
-    trio.sim.run_until("degraded", seconds(60), |sim| {
-        sim.peer(anna, tom) == Some(PeerState::Degraded)
-    });
-    trio.sim.link(anna, tom, Link::GOOD);
-    trio.sim.run_until("well again", seconds(90), |sim| {
-        sim.peer(anna, tom) == Some(PeerState::Connected)
-    });
+fn a_bad_line_shows_as_degraded_with_its_reason_and_a_good_one_clears_it() {
+    let delay = Link {
+        latency: ms(200),
+        ..Link::GOOD
+    };
+    let jitter = Link {
+        jitter: ms(150),
+        ..Link::GOOD
+    };
+    let loss = Link {
+        loss: 0.2,
+        ..Link::GOOD
+    };
+    for (bad, trouble) in [
+        (delay, PeerTrouble::Delay),
+        (jitter, PeerTrouble::Jitter),
+        (loss, PeerTrouble::Loss),
+    ] {
+        let mut trio = Trio::local(5);
+        let (anna, tom) = (trio.anna, trio.tom);
+        assert_eq!(trio.sim.row(anna, tom).unwrap().trouble, None);
+        trio.sim.link(anna, tom, bad);
+        trio.sim
+            .run_until(&format!("degraded: {trouble:?}"), seconds(60), |sim| {
+                let row = sim.row(anna, tom);
+                row.is_some_and(|row| row.state == PeerState::Degraded && row.trouble == Some(trouble))
+            });
+        trio.sim.link(anna, tom, Link::GOOD);
+        trio.sim.run_until("well again", seconds(90), |sim| {
+            sim.peer(anna, tom) == Some(PeerState::Connected)
+        });
+        assert_eq!(trio.sim.row(anna, tom).unwrap().trouble, None);
+    }
 }

@@ -154,7 +154,7 @@ test("a member's row says name, host, address, path and ping in words", () => {
         member("Zoë", { address: "10.66.0.4", state: "connecting", path: null, rtt_ms: null }),
         member("Ola", { address: "10.66.0.5", state: "degraded", loss: 0.08, jitter_ms: 44, rtt_ms: 141 }),
         member("Ben", { address: "10.66.0.6", state: "lost", path: null }),
-        member("", { address: "10.66.0.7", state: "failed", path: null, rtt_ms: null }),
+        member("", { address: "10.66.0.7", state: "failed", path: null, rtt_ms: null, trouble: "no_relay" }),
       ]),
     }),
   );
@@ -167,7 +167,7 @@ test("a member's row says name, host, address, path and ping in words", () => {
     "Zoë 10.66.0.4 connecting…",
     "Ola ping 141 ms 10.66.0.5 direct, weak · 8 % lost, jitter 44 ms",
     "Ben 10.66.0.6 lost",
-    "new player 10.66.0.7 can't connect",
+    "new player 10.66.0.7 can't connect · needs a relay",
   ]);
 });
 

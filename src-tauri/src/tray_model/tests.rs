@@ -68,6 +68,7 @@ fn member(state: PeerState) -> MemberStatus {
         rtt_ms: None,
         jitter_ms: None,
         loss: None,
+        trouble: None,
         nat: NatType::Unknown,
     }
 }

@@ -214,6 +214,7 @@ pub fn unreached(slot: u8, name: &str, state: PeerState) -> MemberStatus {
         rtt_ms: None,
         jitter_ms: None,
         loss: None,
+        trouble: None,
         nat: NatType::Unknown,
     }
 }

@@ -130,11 +130,17 @@ jitter_ms: number | null,
  */
 loss: number | null, 
 /**
+ * What is wrong with the connection; none while it is well, or still being made.
+ */
+trouble: PeerTrouble | null, 
+/**
  * Its NAT, as it says.
  */
 nat: NatType, };
 
 export type PeerState = "connecting" | "connected" | "degraded" | "failed" | "lost" | "disconnected";
+
+export type PeerTrouble = "loss" | "jitter" | "delay" | "silent" | "unreachable" | "no_relay";
 
 export type PathKind = "lan" | "direct" | "relayed";
 

@@ -19,6 +19,7 @@ export function member(name: string, over: Partial<Member> = {}): Member {
     rtt_ms: 12.4,
     jitter_ms: 1,
     loss: 0,
+    trouble: null,
     nat: "unknown",
     ...over,
   };

@@ -7,12 +7,12 @@ use crate::keys::PairKeys;
 use crate::latency::Latency;
 use crate::path::Path;
 use crate::probe::{self, Message, ReplayWindow};
-use crate::records::{Candidate, Record};
-use crate::standing::{Retry, State};
+use crate::records::{Candidate, CandidateKind, Record};
+use crate::standing::{self, Retry, State};
 use crate::table::TablePeer;
 use lanrage_proto::control::Sealed;
 use lanrage_proto::ids::Epoch;
-use lanrage_proto::ipc::{PathKind, PeerState};
+use lanrage_proto::ipc::{PathKind, PeerState, PeerTrouble};
 use lanrage_proto::{MemberId, Seq, Slot};
 use rand_core::RngCore;
 use std::collections::VecDeque;
@@ -78,6 +78,8 @@ pub(crate) struct Peer {
     probes: Seq,
     last_call: Seq,
     last_heard: Option<Instant>,
+    /// Whether the last path there was led through a relay.
+    was_relayed: bool,
     /// Since when and when last the peer's view was found to differ.
     differs: Option<(Instant, Instant)>,
     /// When the words of those who left were passed to it.
@@ -140,6 +142,7 @@ impl Peer {
             probes: *cx.seq,
             last_call: Seq::default(),
             last_heard: None,
+            was_relayed: false,
             differs: None,
             last_words: None,
             called: false,
@@ -456,6 +459,7 @@ impl Peer {
             }));
             self.latency = Latency::default();
             if path.is_some() {
+                self.was_relayed = self.agent.chosen_kind() == Some(PathKind::Relayed);
                 // A new path is proven to WireGuard by a handshake on it.
                 if self.tunnel.initiates && self.tunnel.established {
                     self.tunnel.push(now);
@@ -497,16 +501,18 @@ impl Peer {
         let lossy = self.latency.lost(now) >= SOME_LOST
             && self.latency.loss(now).is_some_and(|loss| loss >= BAD_LOSS);
         let bad = match silent_for {
-            Some(silent) if silent >= SILENT => Some("silent"),
-            _ if lossy => Some("loss"),
+            Some(silent) if silent >= SILENT => Some(PeerTrouble::Silent),
+            _ if lossy => Some(PeerTrouble::Loss),
             _ if self.latency.answers() < SOME_ANSWERS => None,
-            _ if self.latency.jitter().is_some_and(|jitter| jitter >= BAD_JITTER) => Some("jitter"),
-            _ if self.latency.rtt().is_some_and(|rtt| rtt >= BAD_RTT) => Some("delay"),
+            _ if self.latency.jitter().is_some_and(|jitter| jitter >= BAD_JITTER) => {
+                Some(PeerTrouble::Jitter)
+            }
+            _ if self.latency.rtt().is_some_and(|rtt| rtt >= BAD_RTT) => Some(PeerTrouble::Delay),
             _ => None,
         };
         let lost = silent_for.is_none_or(|silent| silent >= LOST_AFTER);
         let well = match bad {
-            Some(reason) => (State::Degraded { reason }, reason),
+            Some(trouble) => (State::Degraded { trouble }, standing::word(trouble)),
             None => (State::Connected, "path and session are there"),
         };
         let next = match &self.state {
@@ -575,6 +581,21 @@ impl Peer {
             State::Degraded { .. } => PeerState::Degraded,
             State::Failed(_) => PeerState::Failed,
             State::Lost(_) => PeerState::Lost,
+        }
+    }
+
+    /// What is wrong with it. `relayed` says whether this member has a relay that is up.
+    pub(crate) fn trouble(&self, relayed: bool) -> Option<PeerTrouble> {
+        let offers = |candidate: &Candidate| candidate.kind == CandidateKind::Relayed;
+        let no_relay = !relayed && !self.record.candidates.iter().any(offers);
+        match &self.state {
+            State::Connecting { .. } | State::Connected => None,
+            State::Degraded { trouble } => Some(*trouble),
+            // Who was reached directly until now would be again, if she was there.
+            State::Lost(_) if no_relay && self.was_relayed => Some(PeerTrouble::NoRelay),
+            State::Lost(_) => Some(PeerTrouble::Silent),
+            State::Failed(_) if no_relay => Some(PeerTrouble::NoRelay),
+            State::Failed(_) => Some(PeerTrouble::Unreachable),
         }
     }
 

@@ -1,8 +1,9 @@
 //! The path agent of one peer: which paths exist, which carry, which one is used.
 //!
 //! Candidates are probed side by side; a path is used only after its pong came back on it. The best by (tier,
-//! round-trip time) is chosen, with hysteresis so that two near-equal paths do not flap.
+//! round-trip time) is chosen, with hysteresis so that two near-equal paths do not flap (`gain.rs`).
 
+use crate::gain::{self, Gain, Measured};
 use crate::path::Path;
 use lanrage_proto::ipc::PathKind;
 use std::collections::BTreeMap;
@@ -27,15 +28,8 @@ const ON_SPARE: Duration = Duration::from_secs(5);
 const STALE: Duration = Duration::from_secs(12);
 /// A chosen path silent for this long is left at once for one that answers.
 const SILENT: Duration = Duration::from_secs(3);
-/// Another path must be better by this share and this much …
-const BETTER_SHARE: f64 = 0.2;
-/// … (the much) …
-const BETTER_BY: Duration = Duration::from_millis(5);
-/// … for this long before it is switched to.
-const BETTER_FOR: Duration = Duration::from_secs(3);
-/// A direct path may take this many times as long as the relayed one and is still preferred at once: it does not end
-/// when a relay does, and costs nobody anything.
-const LEAVING_RELAY: f64 = 1.5;
+/// A relay that showed no gain on trial is not tried again for this long.
+const DECLINED: Duration = Duration::from_secs(5 * 60);
 /// Addresses that a peer's datagrams came from unannounced (peer-reflexive, RFC 8445 §5.1.1.2) kept at most.
 const PEER_REFLEXIVE: usize = 16;
 /// Unanswered probes remembered at most.
@@ -89,7 +83,9 @@ struct Candidate {
 
 #[derive(Debug, Clone, Copy)]
 struct Valid {
+    /// Smoothed, and its mean deviation, as in RFC 6298.
     rtt: Duration,
+    deviation: Duration,
     last_pong: Instant,
 }
 
@@ -110,7 +106,25 @@ pub(crate) struct Agent {
     candidates: BTreeMap<Path, Candidate>,
     outstanding: BTreeMap<ProbeId, (Path, Instant)>,
     chosen: Option<Path>,
-    better: Option<(Path, Instant)>,
+    /// Since when.
+    since: Option<Instant>,
+    /// Paths that are better than the one in use, and when they will have been for long enough.
+    better: BTreeMap<Path, Instant>,
+    /// When the path in use will have been silent for too long.
+    silent_at: Option<Instant>,
+    trial: Option<Trial>,
+    /// Relayed paths that showed no gain, and until when that counts.
+    declined: BTreeMap<Path, Instant>,
+}
+
+/// A relay was left for a better one, which has to show that it is.
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    before: Path,
+    until: Instant,
+    /// What answered since, here and there.
+    new: Measured,
+    old: Measured,
 }
 
 impl Agent {
@@ -206,10 +220,18 @@ impl Agent {
     /// [`Agent::sent`].
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Path> {
         let chosen = self.chosen;
+        let used = chosen.and_then(|path| self.candidates.get(&path));
+        let used = used.map(|candidate| candidate.tier);
+        let tried = self.trial.map(|trial| trial.before);
         let mut due = Vec::new();
         for (path, candidate) in &mut self.candidates {
             if now >= candidate.next_probe {
-                candidate.probed(now, chosen == Some(*path));
+                let waited_for = used.is_some_and(|used| candidate.tier < used);
+                let often = waited_for
+                    || chosen == Some(*path)
+                    || tried == Some(*path)
+                    || self.better.contains_key(path);
+                candidate.probed(now, often);
                 due.push(*path);
             }
         }
@@ -239,13 +261,27 @@ impl Agent {
         let rtt = now.saturating_duration_since(sent);
         let candidate = self.candidates.get_mut(&path)?;
         let first = candidate.valid.is_none();
-        let smoothed = candidate.valid.map_or(rtt, |valid| (valid.rtt * 7 + rtt) / 8);
+        let (smoothed, deviation) = match candidate.valid {
+            Some(valid) => (
+                (valid.rtt * 7 + rtt) / 8,
+                (valid.deviation * 3 + valid.rtt.abs_diff(rtt)) / 4,
+            ),
+            None => (rtt, rtt / 2),
+        };
         candidate.valid = Some(Valid {
             rtt: smoothed,
+            deviation,
             last_pong: now,
         });
         candidate.unanswered = 0;
         let on_chosen = self.chosen == Some(path);
+        if let Some(trial) = &mut self.trial {
+            if on_chosen {
+                trial.new.answer(rtt);
+            } else if trial.before == path {
+                trial.old.answer(rtt);
+            }
+        }
         if first && !on_chosen {
             // A second measurement soon, so that one slow first packet decides nothing.
             candidate.next_probe = candidate.next_probe.min(now + Duration::from_millis(200));
@@ -271,37 +307,63 @@ impl Agent {
             let candidate = self.candidates.get(&path)?;
             candidate.valid.map(|valid| (path, candidate.tier, valid))
         });
+        self.declined.retain(|_, until| now < *until);
+        let mut trial = None;
+        self.silent_at = None;
         let next = match (current, best) {
             (None, best) => {
-                self.better = None;
+                self.rest();
                 best.map(|(_, _, path)| path)
             }
-            (Some((path, _, valid)), best) => {
-                let silent = now.saturating_duration_since(valid.last_pong) >= SILENT;
-                let other = best.filter(|(_, _, other)| *other != path);
-                match other {
-                    _ if silent => {
-                        self.better = None;
-                        Some(self.freshest(path, valid.last_pong, now).unwrap_or(path))
-                    }
-                    Some((tier, rtt, other)) if self.is_better(now, (tier, rtt, other)) => Some(other),
-                    Some(_) => Some(path),
-                    None => {
-                        self.better = None;
-                        Some(path)
-                    }
+            (Some((path, tier, valid)), _) => {
+                // One that was just taken has had no time to answer; it may have been asked long before.
+                let asked_since = self
+                    .since
+                    .map_or(valid.last_pong, |since| since.max(valid.last_pong));
+                let silent = now.saturating_duration_since(asked_since) >= SILENT;
+                self.silent_at = (!silent).then(|| asked_since + SILENT);
+                if silent {
+                    self.rest();
+                    Some(self.freshest(path, valid.last_pong, now).unwrap_or(path))
+                } else if let Some(before) = self.in_vain(now) {
+                    self.declined.insert(path, now + DECLINED);
+                    Some(before)
+                } else if let Some((other_tier, other)) = self.worth_a_switch(now, (tier, valid)) {
+                    trial = (tier >= Tier::Relay && other_tier == tier).then(|| Trial {
+                        before: path,
+                        until: now + gain::TRIAL,
+                        new: Measured::default(),
+                        old: Measured::default(),
+                    });
+                    Some(other)
+                } else {
+                    Some(path)
                 }
             }
         };
         if next == self.chosen {
             return None;
         }
+        if let Some(left) = self.chosen.and_then(|path| self.candidates.get_mut(&path))
+            && left.unanswered > 1
+        {
+            // It was left because it fell silent: what it proved before does not count any more.
+            left.valid = None;
+        }
         self.chosen = next;
-        self.better = None;
+        self.since = Some(now);
+        self.rest();
+        self.trial = trial;
         if let Some(candidate) = next.and_then(|path| self.candidates.get_mut(&path)) {
             candidate.next_probe = candidate.next_probe.min(now + ON_CHOSEN / 4);
         }
         Some(next)
+    }
+
+    /// Nothing is compared for now.
+    fn rest(&mut self) {
+        self.better.clear();
+        self.trial = None;
     }
 
     /// The best other path that answered more recently than the silent one. When all are silent none did, and the
@@ -317,43 +379,60 @@ impl Agent {
             .map(|(_, _, path)| path)
     }
 
-    /// Whether the other path was clearly better for long enough.
-    fn is_better(&mut self, now: Instant, (tier, rtt, other): (Tier, Duration, Path)) -> bool {
-        let Some(current) = self.chosen.and_then(|path| self.candidates.get(&path)) else {
-            return true;
-        };
-        let Some(valid) = current.valid else { return true };
-        let lasts = |other: &Candidate| !other.is_ending();
-        if current.is_ending() && self.candidates.get(&other).is_some_and(lasts) {
-            return true;
-        }
-        // Play began through the relay so as not to wait; a way past it is what everybody waits for.
-        if current.tier >= Tier::Relay
-            && tier < current.tier
-            && rtt <= valid.rtt.mul_f64(LEAVING_RELAY) + BETTER_BY
-        {
-            return true;
-        }
-        // A lower tier counts by itself, if it is not much slower; within a tier only a clear gain does.
-        let clear = valid.rtt.mul_f64(1.0 - BETTER_SHARE) > rtt && valid.rtt.saturating_sub(rtt) >= BETTER_BY;
-        let not_worse = rtt <= valid.rtt + BETTER_BY;
-        if !(clear && tier <= current.tier || tier < current.tier && not_worse) {
-            self.better = None;
-            return false;
-        }
-        match self.better {
-            Some((path, since)) if path == other => now.saturating_duration_since(since) >= BETTER_FOR,
-            _ => {
-                self.better = Some((other, now));
-                false
+    /// The path before the one on trial, when the trial is over and was in vain.
+    fn in_vain(&mut self, now: Instant) -> Option<Path> {
+        let trial = self.trial.take_if(|trial| now >= trial.until)?;
+        let answers = |candidate: &Candidate| candidate.valid.is_some() && candidate.unanswered <= 1;
+        let still_there = self.candidates.get(&trial.before).is_some_and(answers);
+        (still_there && !gain::was_worth_it(trial.new, trial.old)).then_some(trial.before)
+    }
+
+    /// Another path that is better than the one in use, clearly and for long enough.
+    fn worth_a_switch(&mut self, now: Instant, (used_tier, used): (Tier, Valid)) -> Option<(Tier, Path)> {
+        let lasts = |path: &Path| self.candidates.get(path).is_some_and(|candidate| !candidate.is_ending());
+        let ends = self.chosen.is_some_and(|path| !lasts(&path));
+        let mut others: Vec<_> = self
+            .candidates
+            .iter()
+            // One that does not answer any more is valid for a while, and no choice.
+            .filter(|(path, candidate)| self.chosen != Some(**path) && candidate.unanswered <= 1)
+            .filter_map(|(path, candidate)| Some((candidate.tier, candidate.valid?, *path)))
+            .collect();
+        others.sort_by_key(|(tier, valid, path)| (*tier, valid.rtt, *path));
+        let mut worth = None;
+        let mut better = BTreeMap::new();
+        for (tier, valid, path) in others {
+            let noise = used.deviation + valid.deviation;
+            let gain = match ends && lasts(&path) {
+                true => Gain::AtOnce,
+                false => Gain::of((tier, valid.rtt), (used_tier, used.rtt), noise),
+            };
+            let lasting = match gain {
+                Gain::Nothing => continue,
+                Gain::AtOnce => Duration::ZERO,
+                Gain::After(_) if self.declined.contains_key(&path) => continue,
+                Gain::After(lasting) => lasting,
+            };
+            let until = self.better.get(&path).copied().unwrap_or(now + lasting);
+            better.insert(path, until);
+            if now >= until && worth.is_none() {
+                worth = Some((tier, path));
             }
         }
+        for path in better.keys().filter(|path| !self.better.contains_key(path)) {
+            if let Some(candidate) = self.candidates.get_mut(path) {
+                candidate.next_probe = candidate.next_probe.min(now + ON_CHOSEN);
+            }
+        }
+        self.better = better;
+        worth
     }
 
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         let probes = self.candidates.values().map(|candidate| candidate.next_probe);
-        let better = self.better.map(|(_, since)| since + BETTER_FOR);
-        probes.chain(better).min()
+        let better = self.better.values().copied();
+        let trial = self.trial.map(|trial| trial.until);
+        probes.chain(better).chain(trial).chain(self.silent_at).min()
     }
 }
 
@@ -381,10 +460,10 @@ impl Candidate {
         self.next_probe = now;
     }
 
-    /// Sets when the next probe is due, one going out now.
-    fn probed(&mut self, now: Instant, chosen: bool) {
+    /// Sets when the next probe is due, one going out now: soon on the path in use and where a switch is near.
+    fn probed(&mut self, now: Instant, often: bool) {
         self.unanswered += 1;
-        self.next_probe = match (self.valid, chosen) {
+        self.next_probe = match (self.valid, often) {
             (Some(_), true) => now + ON_CHOSEN,
             (Some(_), false) => now + ON_SPARE,
             (None, _) => match BURST.get(self.unanswered as usize) {
@@ -412,6 +491,17 @@ mod tests {
         lasting: Duration,
         rtt: impl Fn(Path, Duration) -> Option<Duration>,
     ) -> usize {
+        play(agent, from, lasting, |path, _, after| rtt(path, after)).0
+    }
+
+    /// The same where it matters which path is in use; also when that changed, and to which.
+    fn play(
+        agent: &mut Agent,
+        from: Instant,
+        lasting: Duration,
+        rtt: impl Fn(Path, Option<Path>, Duration) -> Option<Duration>,
+    ) -> (usize, Vec<(Duration, Option<Path>)>) {
+        let mut changes = Vec::new();
         let mut sent = 0u64;
         let mut pongs: BTreeMap<(Instant, u64), (ProbeId, Path)> = BTreeMap::new();
         let mut now = from;
@@ -426,14 +516,16 @@ mod tests {
                 id[..8].copy_from_slice(&sent.to_le_bytes());
                 id[8..].copy_from_slice(&(now.duration_since(from).as_millis() as u32).to_le_bytes());
                 agent.sent(now, id, path);
-                if let Some(rtt) = rtt(path, now - from) {
+                if let Some(rtt) = rtt(path, agent.chosen(), now - from) {
                     pongs.insert((now + rtt, sent), (id, path));
                 }
             }
-            agent.choose(now);
+            if let Some(chosen) = agent.choose(now) {
+                changes.push((now - from, chosen));
+            }
             now += Duration::from_millis(10);
         }
-        sent as usize
+        (sent as usize, changes)
     }
 
     #[test]
@@ -597,6 +689,85 @@ mod tests {
             Some(if p == path(1) { RTT * 4 } else { RTT * 5 })
         });
         assert_eq!(agent.chosen(), Some(path(3)));
+    }
+
+    /// Two relayed paths, the first one in use.
+    fn two_relays(now: Instant) -> Agent {
+        let mut agent = Agent::default();
+        agent.told(now, [(path(1), Tier::Relay)]);
+        run(&mut agent, now, Duration::from_secs(2), |_, _| Some(RTT * 5));
+        agent.told(now, [(path(1), Tier::Relay), (path(2), Tier::Relay)]);
+        assert_eq!(agent.chosen(), Some(path(1)));
+        agent
+    }
+
+    #[test]
+    fn another_relay_is_switched_to_after_ten_seconds_of_a_clear_gain() {
+        let now = Instant::now();
+        let mut agent = two_relays(now);
+        let later = now + Duration::from_secs(2);
+        let slightly = |p, _, _| Some(if p == path(1) { RTT * 5 } else { RTT * 4 });
+        assert_eq!(play(&mut agent, later, Duration::from_secs(120), slightly).1, []);
+        let later = later + Duration::from_secs(120);
+        let clearly = |p, _, _| Some(if p == path(1) { RTT * 5 } else { RTT * 2 });
+        let (_, switched) = play(&mut agent, later, Duration::from_secs(120), clearly);
+        assert_eq!(switched.len(), 1, "{switched:?}");
+        assert_eq!(switched[0].1, Some(path(2)));
+        // The mean takes a while to show the gain; ten seconds more have to pass.
+        assert!((10..40).contains(&switched[0].0.as_secs()), "{switched:?}");
+    }
+
+    #[test]
+    fn a_relay_that_is_better_only_while_it_is_not_used_is_left_again_for_minutes() {
+        let now = Instant::now();
+        let mut agent = two_relays(now);
+        let later = now + Duration::from_secs(2);
+        // What carries the game is slow, whichever it is.
+        let loaded = |p, used, _| Some(if used == Some(p) { RTT * 5 } else { RTT * 2 });
+        let (_, switched) = play(&mut agent, later, Duration::from_secs(240), loaded);
+        let to: Vec<_> = switched.iter().map(|(_, path)| *path).collect();
+        assert_eq!(to, [Some(path(2)), Some(path(1))], "{switched:?}");
+        let tried_for = switched[1].0 - switched[0].0;
+        assert!((9..=11).contains(&tried_for.as_secs()), "{switched:?}");
+    }
+
+    #[test]
+    fn a_path_left_for_its_silence_is_not_returned_to_before_it_answers() {
+        let now = Instant::now();
+        let mut agent = Agent::default();
+        agent.told(now, [(path(1), Tier::Direct), (path(2), Tier::Relay)]);
+        run(&mut agent, now, Duration::from_secs(10), |_, _| Some(RTT));
+        let later = now + Duration::from_secs(10);
+        let (_, changes) = play(&mut agent, later, Duration::from_secs(12), |p, _, _| {
+            (p == path(2)).then_some(RTT)
+        });
+        assert_eq!(changes.len(), 1, "{changes:?}");
+        assert_eq!(agent.chosen(), Some(path(2)));
+        let later = later + Duration::from_secs(12);
+        run(&mut agent, later, Duration::from_secs(12), |_, _| Some(RTT));
+        assert_eq!(agent.chosen(), Some(path(1)));
+    }
+
+    #[test]
+    fn a_spare_path_that_is_taken_is_not_found_silent_at_once() {
+        let now = Instant::now();
+        let mut agent = Agent::default();
+        agent.told(now, [(path(1), Tier::TwoRelays)]);
+        run(&mut agent, now, Duration::from_secs(5), |_, _| Some(RTT));
+        // It answered four seconds ago, as one that is seldom asked may have.
+        agent
+            .candidates
+            .insert(path(2), Candidate::new(now, Source::Told, Tier::Relay));
+        let later = now + Duration::from_secs(5);
+        let one = agent.candidates.get_mut(&path(2)).unwrap();
+        one.valid = Some(Valid {
+            rtt: RTT,
+            deviation: Duration::ZERO,
+            last_pong: later - Duration::from_secs(4),
+        });
+        one.next_probe = later + Duration::from_secs(1);
+        let (_, changes) = play(&mut agent, later, Duration::from_secs(20), |_, _, _| Some(RTT));
+        assert_eq!(changes, [(Duration::ZERO, Some(path(2)))]);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod control;
 mod coordinator;
 pub mod dataplane;
 mod desk;
+mod gain;
 pub mod io;
 pub mod keys;
 pub mod lan;

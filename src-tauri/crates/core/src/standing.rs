@@ -1,5 +1,6 @@
 //! How the connection to a peer stands.
 
+use lanrage_proto::ipc::PeerTrouble;
 use std::time::{Duration, Instant};
 
 /// A lost or failed peer is tried anew after this long, doubled each time …
@@ -12,7 +13,7 @@ const SLOWEST_RETRY: Duration = Duration::from_secs(30);
 pub(crate) enum State {
     Connecting { since: Instant },
     Connected,
-    Degraded { reason: &'static str },
+    Degraded { trouble: PeerTrouble },
     Failed(Retry),
     Lost(Retry),
 }
@@ -52,5 +53,17 @@ impl State {
             State::Failed(_) => "failed",
             State::Lost(_) => "lost",
         }
+    }
+}
+
+/// A connection's trouble in a word, for logs and transcripts.
+pub(crate) fn word(trouble: PeerTrouble) -> &'static str {
+    match trouble {
+        PeerTrouble::Loss => "loss",
+        PeerTrouble::Jitter => "jitter",
+        PeerTrouble::Delay => "delay",
+        PeerTrouble::Silent => "silent",
+        PeerTrouble::Unreachable => "unreachable",
+        PeerTrouble::NoRelay => "no relay",
     }
 }

@@ -25,6 +25,7 @@ fn generated() -> String {
         PartyState,
         MemberStatus,
         PeerState,
+        PeerTrouble,
         PathKind,
         Created,
         Joined,

@@ -270,6 +270,8 @@ pub struct MemberStatus {
     pub jitter_ms: Option<f64>,
     /// Share of probes lost over the last 60 s, 0 to 1.
     pub loss: Option<f64>,
+    /// What is wrong with the connection; none while it is well, or still being made.
+    pub trouble: Option<PeerTrouble>,
     /// Its NAT, as it says.
     pub nat: NatType,
 }
@@ -290,6 +292,24 @@ pub enum PeerState {
     Lost,
     /// It left.
     Disconnected,
+}
+
+/// What is wrong with the connection to a member: why it is degraded, lost or failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+pub enum PeerTrouble {
+    /// Too many probes are lost.
+    Loss,
+    /// The round-trip time varies too much.
+    Jitter,
+    /// The round-trip time is too long.
+    Delay,
+    /// It says nothing.
+    Silent,
+    /// Whatever was tried, nothing of it answers.
+    Unreachable,
+    /// There is no way past a relay, and neither side has one.
+    NoRelay,
 }
 
 /// Which way packets to a member go.

@@ -120,6 +120,7 @@ impl Member {
             _ => PartyState::Active,
         };
         let host = active.founding.author;
+        let relayed = !self.desk.relays.up().is_empty();
         let mut members: BTreeMap<Slot, MemberStatus> = active
             .roster
             .rows()
@@ -136,6 +137,7 @@ impl Member {
                     rtt_ms: peer.and_then(|peer| peer.latency().rtt()).map(milliseconds),
                     jitter_ms: peer.and_then(|peer| peer.latency().jitter()).map(milliseconds),
                     loss: peer.and_then(|peer| peer.latency().loss(now)).map(f64::from),
+                    trouble: peer.and_then(|peer| peer.trouble(relayed)),
                     nat: peer.map(|peer| peer.record.nat).unwrap_or_default(),
                 };
                 (slot, status)
@@ -151,6 +153,7 @@ impl Member {
             rtt_ms: None,
             jitter_ms: None,
             loss: None,
+            trouble: None,
             nat: self.desk.nat.report().leading().kind,
         };
         members.insert(active.slot, own);

@@ -4,7 +4,7 @@ use super::{Failure, text};
 use lanrage_proto::Fault;
 use lanrage_proto::ipc::{
     ControlMode, ControlState, EngineState, MemberStatus, NatStatus, NatType, PartyState, PartyStatus,
-    PathKind, PeerState, Status,
+    PathKind, PeerState, PeerTrouble, Status,
 };
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -179,6 +179,10 @@ fn member_row(member: &MemberStatus) -> [String; 6] {
         PeerState::Lost => "lost",
         PeerState::Disconnected => "left",
     };
+    let state = match member.trouble.map(trouble_word) {
+        Some(trouble) => format!("{state}: {trouble}"),
+        None => state.to_owned(),
+    };
     let path = match member.path {
         Some(PathKind::Lan) => "LAN",
         Some(PathKind::Direct) => "direct",
@@ -189,7 +193,7 @@ fn member_row(member: &MemberStatus) -> [String; 6] {
     [
         name,
         member.address.clone(),
-        state.to_owned(),
+        state,
         path.to_owned(),
         measured(member.rtt_ms, |ms| {
             if ms < 10.0 {
@@ -200,6 +204,17 @@ fn member_row(member: &MemberStatus) -> [String; 6] {
         }),
         measured(member.loss, |share| format!("{:.0} %", share * 100.0)),
     ]
+}
+
+fn trouble_word(trouble: PeerTrouble) -> &'static str {
+    match trouble {
+        PeerTrouble::Loss => "packets lost",
+        PeerTrouble::Jitter => "uneven",
+        PeerTrouble::Delay => "slow",
+        PeerTrouble::Silent => "no answer",
+        PeerTrouble::Unreachable => "nothing gets through",
+        PeerTrouble::NoRelay => "needs a relay",
+    }
 }
 
 #[cfg(test)]
@@ -219,6 +234,7 @@ mod tests {
             rtt_ms: (!is_self).then_some(0.42),
             jitter_ms: None,
             loss: (!is_self).then_some(0.031),
+            trouble: None,
             nat: NatType::Unknown,
         }
     }
@@ -277,6 +293,22 @@ mod tests {
             "Zoë               10.66.0.12  connected  LAN   0.4 ms  3 %"
         );
         assert!(lines[6].starts_with("! The server party.example.org"));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_connection_is_said() {
+        let weak = MemberStatus {
+            state: PeerState::Degraded,
+            trouble: Some(PeerTrouble::Loss),
+            ..member("Zoë", "10.66.0.2", false)
+        };
+        assert_eq!(member_row(&weak)[2], "weak: packets lost");
+        let lost = MemberStatus {
+            state: PeerState::Lost,
+            trouble: Some(PeerTrouble::NoRelay),
+            ..weak
+        };
+        assert_eq!(member_row(&lost)[2], "lost: needs a relay");
     }
 
     #[test]
