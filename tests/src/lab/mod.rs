@@ -32,6 +32,8 @@ mod programs;
 mod refusal;
 mod server;
 mod status;
+mod stream;
+mod ticker;
 mod traffic;
 mod wait;
 
@@ -51,5 +53,7 @@ pub use process::Process;
 pub use refusal::Refusal;
 pub use server::Server;
 pub use status::{Member, Status};
+pub use stream::Stream;
+pub use ticker::Ticker;
 pub use traffic::{Flow, Ping, echo, first_contact, ping, transfer};
 pub use wait::{PATIENCE, eventually, felt};

@@ -4,6 +4,7 @@
 //! round-trip time) is chosen, with hysteresis so that two near-equal paths do not flap.
 
 use crate::path::Path;
+use crate::silence::Vain;
 use lanrage_proto::ipc::PathKind;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -88,6 +89,8 @@ struct Candidate {
 struct Valid {
     rtt: Duration,
     last_pong: Instant,
+    /// When the newest ping that was answered had been sent.
+    proven: Instant,
 }
 
 /// A probe's number.
@@ -98,6 +101,8 @@ pub(crate) type ProbeId = [u8; 12];
 pub(crate) struct Answered {
     pub(crate) path: Path,
     pub(crate) rtt: Duration,
+    /// When its ping had been sent.
+    pub(crate) sent: Instant,
     /// Whether it came on the path in use.
     pub(crate) on_chosen: bool,
 }
@@ -108,6 +113,8 @@ pub(crate) struct Agent {
     outstanding: BTreeMap<ProbeId, (Path, Instant)>,
     chosen: Option<Path>,
     better: Option<(Path, Instant)>,
+    /// Since when the path in use is asked in vain.
+    vain: Option<Vain>,
 }
 
 impl Agent {
@@ -125,6 +132,13 @@ impl Agent {
     /// Takes over what the peer says of itself: new candidates start, those no longer named end unless they carry.
     pub(crate) fn told(&mut self, now: Instant, told: impl IntoIterator<Item = (Path, Tier)>) {
         let told: BTreeMap<Path, Tier> = told.into_iter().collect();
+        let used = self
+            .chosen
+            .and_then(|path| Some((path, self.candidates.get(&path)?)));
+        if used.is_some_and(|(path, used)| used.source == Source::Told && !told.contains_key(&path)) {
+            // It said once that it is reached there, and does not any more.
+            self.doubt_chosen(now);
+        }
         self.candidates.retain(|path, candidate| {
             candidate.source != Source::Told || candidate.valid.is_some() || told.contains_key(path)
         });
@@ -156,6 +170,14 @@ impl Agent {
             .values()
             .filter(|c| c.source == Source::PeerReflexive)
             .count();
+        if self
+            .candidates
+            .get(&path)
+            .is_none_or(|known| known.valid.is_none())
+        {
+            // It may have moved there: then the path in use should show soon that it is gone.
+            self.hurry(now);
+        }
         let candidate = match self.candidates.get_mut(&path) {
             Some(candidate) => candidate,
             None if reflexive < PEER_REFLEXIVE => {
@@ -186,15 +208,69 @@ impl Agent {
                 candidate.valid = None;
             }
         }
+        self.vain = None;
+        self.doubt_chosen(now);
+    }
+
+    /// The path in use may be gone, as its peer or this computer moved: it has to answer anew, or gives way to the
+    /// first other path that does.
+    pub(crate) fn doubt_chosen(&mut self, now: Instant) {
+        if let Some(candidate) = self.chosen.and_then(|path| self.candidates.get_mut(&path)) {
+            candidate.next_probe = now;
+            Vain::doubt(&mut self.vain, now);
+        }
+    }
+
+    /// Nothing comes from the peer: the path in use is asked now, unless it was just asked.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        if self.vain.is_none()
+            && let Some(candidate) = self.chosen.and_then(|path| self.candidates.get_mut(&path))
+        {
+            candidate.next_probe = now;
+        }
+    }
+
+    /// Whether the path in use is silent beyond chance.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.vain.is_some_and(|vain| vain.is_silence())
+    }
+
+    /// Whether it is time to find out why the path in use is silent. All other paths are then tried anew.
+    pub(crate) fn alarm(&mut self, now: Instant) -> bool {
+        if !self.vain.as_mut().is_some_and(|vain| vain.alarm(now)) {
+            return false;
+        }
+        self.restart_others(now);
+        true
+    }
+
+    /// Probes all candidates anew but the path in use, which has a pace of its own.
+    pub(crate) fn restart_others(&mut self, now: Instant) {
+        let chosen = self.chosen;
+        let others = self
+            .candidates
+            .iter_mut()
+            .filter(|(path, _)| Some(**path) != chosen);
+        others.for_each(|(_, candidate)| candidate.restart(now));
+    }
+
+    /// When the path in use should be asked again because its last ping is overdue.
+    fn hurries_at(&self) -> Option<Instant> {
+        self.vain?.hurries_at(self.chosen_rtt()?)
+    }
+
+    fn chosen_rtt(&self) -> Option<Duration> {
+        Some(self.candidates.get(&self.chosen?)?.valid?.rtt)
     }
 
     /// The paths that are due for a probe; the caller sends one on each with a fresh id and says so by
     /// [`Agent::sent`].
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Path> {
         let chosen = self.chosen;
+        let hurries = self.hurries_at().is_some_and(|at| now >= at);
         let mut due = Vec::new();
         for (path, candidate) in &mut self.candidates {
-            if now >= candidate.next_probe {
+            if now >= candidate.next_probe || hurries && chosen == Some(*path) {
                 candidate.probed(now, chosen == Some(*path));
                 due.push(*path);
             }
@@ -214,6 +290,9 @@ impl Agent {
             oldest.and_then(|id| self.outstanding.remove(&id));
         }
         self.outstanding.insert(id, (path, now));
+        if self.chosen == Some(path) {
+            Vain::asked(&mut self.vain, now);
+        }
     }
 
     /// A pong: it proves the path it came by if that is the one its ping went out on.
@@ -226,17 +305,27 @@ impl Agent {
         let candidate = self.candidates.get_mut(&path)?;
         let first = candidate.valid.is_none();
         let smoothed = candidate.valid.map_or(rtt, |valid| (valid.rtt * 7 + rtt) / 8);
+        let proven = candidate.valid.map_or(sent, |valid| valid.proven.max(sent));
         candidate.valid = Some(Valid {
             rtt: smoothed,
             last_pong: now,
+            proven,
         });
         candidate.unanswered = 0;
         let on_chosen = self.chosen == Some(path);
+        if on_chosen {
+            Vain::answered(&mut self.vain, sent);
+        }
         if first && !on_chosen {
             // A second measurement soon, so that one slow first packet decides nothing.
             candidate.next_probe = candidate.next_probe.min(now + Duration::from_millis(200));
         }
-        Some(Answered { path, rtt, on_chosen })
+        Some(Answered {
+            path,
+            rtt,
+            sent,
+            on_chosen,
+        })
     }
 
     /// Chooses anew; `Some` with the new choice when it changed.
@@ -255,11 +344,15 @@ impl Agent {
             let candidate = self.candidates.get(&path)?;
             candidate.valid.map(|valid| (path, candidate.tier, valid))
         });
+        if let (Some(vain), Some((_, _, valid))) = (&mut self.vain, current) {
+            vain.wake(now, valid.rtt);
+        }
         let next = match (current, best) {
             (None, best) => {
                 self.better = None;
                 best.map(|(_, _, path)| path)
             }
+            (Some((path, tier, _)), _) if let Some(other) = self.instead(path, tier) => Some(other),
             (Some((path, _, valid)), best) => {
                 let silent = now.saturating_duration_since(valid.last_pong) >= SILENT;
                 let other = best.filter(|(_, _, other)| *other != path);
@@ -282,10 +375,23 @@ impl Agent {
         }
         self.chosen = next;
         self.better = None;
+        self.vain = None;
         if let Some(candidate) = next.and_then(|path| self.candidates.get_mut(&path)) {
             candidate.next_probe = candidate.next_probe.min(now + ON_CHOSEN / 4);
         }
         Some(next)
+    }
+
+    /// The path to take instead of the one in use, where that is asked in vain or doubted: the best that answered since.
+    fn instead(&self, used: Path, used_tier: Tier) -> Option<Path> {
+        let vain = self.vain?;
+        self.candidates
+            .iter()
+            .filter(|(path, _)| **path != used)
+            .filter_map(|(path, candidate)| Some((candidate.tier, candidate.valid?, *path)))
+            .filter(|(tier, valid, _)| valid.proven >= vain.since() && vain.gives_way(*tier <= used_tier))
+            .min_by_key(|(tier, valid, path)| (*tier, valid.rtt, *path))
+            .map(|(_, _, path)| path)
     }
 
     /// The best other path that answered more recently than the silent one. When all are silent none did, and the
@@ -333,7 +439,10 @@ impl Agent {
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         let probes = self.candidates.values().map(|candidate| candidate.next_probe);
         let better = self.better.map(|(_, since)| since + BETTER_FOR);
-        probes.chain(better).min()
+        let gives_way = self.vain.zip(self.chosen_rtt());
+        let gives_way = gives_way.and_then(|(vain, rtt)| vain.gives_way_at(rtt));
+        let others = [better, self.hurries_at(), gives_way];
+        probes.chain(others.into_iter().flatten()).min()
     }
 }
 

@@ -156,13 +156,17 @@ async fn hold(mut changes: mpsc::UnboundedReceiver<Change>, tls: Arc<ClientConfi
 /// Keeps one relay up until its plan ends.
 async fn keep(mut plans: watch::Receiver<RelayPlan>, queue: Arc<Queue>, door: Door, tls: Arc<ClientConfig>) {
     let mut pause = FIRST_PAUSE;
-    loop {
-        let plan = plans.borrow().clone();
+    'anew: loop {
+        let plan = plans.borrow_and_update().clone();
         let mut reason = String::new();
         for uri in &plan.server.uris {
             let began = tokio::time::Instant::now();
             match client::run(uri, &mut plans, &queue, &door, &tls).await {
                 client::End::Unwanted => return,
+                client::End::Anew => {
+                    pause = FIRST_PAUSE;
+                    continue 'anew;
+                }
                 client::End::Failed(why) => reason = format!("{uri}: {why}"),
             }
             if began.elapsed() >= LASTING {
@@ -176,9 +180,21 @@ async fn keep(mut plans: watch::Receiver<RelayPlan>, queue: Arc<Queue>, door: Do
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            ended = unwanted(&mut plans) => if ended { return },
+            ended = moved(&mut plans, plan.anew) => if ended { return } else { pause = FIRST_PAUSE },
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Waits until the plan ends, or this computer moved.
+async fn moved(plans: &mut watch::Receiver<RelayPlan>, before: u32) -> bool {
+    loop {
+        if plans.borrow().anew != before {
+            return false;
+        }
+        if plans.changed().await.is_err() {
+            return true;
+        }
     }
 }
 

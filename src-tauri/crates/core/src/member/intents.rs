@@ -165,6 +165,7 @@ impl Member {
             adapter: Adapter::Waiting,
             version: Version::default(),
             roster: Roster::default(),
+            own: None,
             published: None,
             paging: None,
             last_snapshot: None,

@@ -53,17 +53,25 @@ impl Member {
                 (None, BTreeSet::new())
             }
         };
-        let mapped: Vec<SocketAddr> = self.desk.nat.report().mapped().collect();
+        let before = self.desk.nat.report().mapped_by_family();
         self.desk.nat(now, range, &others, arrived);
         if !self.desk.nat.take_changed() {
             return;
         }
         self.changed = true;
+        let after = self.desk.nat.report().mapped_by_family();
+        // Who was not seen before was not elsewhere.
+        let both = || before.into_iter().zip(after).filter_map(|(a, b)| a.zip(b));
+        let moved = both().any(|(before, after)| before != after);
+        let displaced = both().any(|(before, after)| before.ip() != after.ip());
         if let Party::Active(active) = &mut self.party
-            && !self.desk.nat.report().mapped().eq(mapped)
+            && before != after
         {
             for peer in active.roster.peers_mut() {
-                peer.seen_elsewhere(now);
+                peer.seen_elsewhere(now, moved);
+            }
+            if moved {
+                self.seen_elsewhere(now, displaced);
             }
         }
         self.publish(now);
@@ -119,17 +127,23 @@ impl Member {
         };
         let view = active.view();
         let mut calls = Vec::new();
+        let mut alarm = false;
         let mut cx = self.desk.context(&active.ident, active.opened.range, view);
         for peer in active.roster.peers_mut() {
             let wants = peer.wake(now, &mut cx);
             self.changed |= wants.view;
+            alarm |= wants.alarm;
             if wants.call {
                 calls.push(peer.member);
             }
         }
+        if alarm {
+            self.alarm(now);
+        }
         for member in calls {
             self.call(now, member);
         }
+        self.pass_records(now);
         self.compare_views(now);
         let Party::Active(active) = &mut self.party else {
             return;

@@ -104,6 +104,26 @@ impl Watch {
         discovers(&self.v4) || discovers(&self.v6)
     }
 
+    /// The mapping may be another: looks now rather than at the next turn.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        for side in [&mut self.v4, &mut self.v6] {
+            if let Stage::Keeping { keep: Some(keep), .. } = &mut side.stage {
+                keep.hurry(now);
+            }
+        }
+    }
+
+    /// This computer is elsewhere: what was found out is of the past, as is who was let in.
+    pub(crate) fn anew(&mut self, now: Instant) {
+        for side in [&mut self.v4, &mut self.v6] {
+            side.contacted.clear();
+            side.pause = FIRST_RETRY;
+            if !matches!(side.stage, Stage::Off) {
+                side.discover(now);
+            }
+        }
+    }
+
     /// A STUN message came from this address.
     pub(crate) fn datagram(&mut self, now: Instant, from: SocketAddr, bytes: &[u8], place: Place<'_>) {
         let Some(range) = place.party else { return };
@@ -126,9 +146,10 @@ impl Watch {
                 discovery.datagram(now, from, bytes, &mut cx);
             }
             Stage::Keeping { keep, .. } => {
-                if keep.as_mut().is_some_and(|keep| keep.moved(now, from, bytes)) {
-                    // Another mapping, into which nobody was let yet.
+                if let Some(mapped) = keep.as_mut().and_then(|keep| keep.moved(now, from, bytes)) {
+                    // Another mapping, into which nobody was let yet. Peers wait to be told of it.
                     contacted.clear();
+                    side.report.mapped = Some(mapped);
                     side.discover(now);
                 }
             }
@@ -333,6 +354,7 @@ impl Side {
             server,
             mapped,
             pending: None,
+            hurried: false,
             next: self.contacted.last(server).unwrap_or(now) + KEEP,
         })
     }
@@ -353,22 +375,28 @@ struct Keep {
     mapped: SocketAddr,
     /// The request on its way.
     pending: Option<Pending>,
+    /// The next request is one that somebody waits for.
+    hurried: bool,
     next: Instant,
 }
 
 impl Keep {
-    /// Takes in what may be the server's answer; whether it tells of another mapping.
-    fn moved(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
+    /// Takes in what may be the server's answer; the mapping it tells of, if that is another.
+    fn moved(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Option<SocketAddr> {
         let awaited = self.pending.as_ref().map(|pending| pending.id);
         if from != self.server || awaited.is_none() || awaited != stun::transaction_of(bytes) {
-            return false;
+            return None;
         }
-        let Some(mapped) = stun::answer(bytes).and_then(|answer| answer.mapped) else {
-            return false;
-        };
+        let mapped = stun::answer(bytes)?.mapped?;
         self.pending = None;
         self.next = now + KEEP;
-        mapped != self.mapped
+        (mapped != self.mapped).then_some(mapped)
+    }
+
+    /// Asks at once, unless it just did.
+    fn hurry(&mut self, now: Instant) {
+        self.hurried = true;
+        self.next = now;
     }
 
     /// Sends what is due; `false` when its server answers no more.
@@ -377,7 +405,9 @@ impl Keep {
             Some(pending) => pending.wake(now, self.server, cx) != Turn::GaveUp,
             None => {
                 if now >= self.next {
-                    self.pending = Some(Pending::ask(now, self.server, cx));
+                    let hurried = std::mem::take(&mut self.hurried);
+                    let ask = if hurried { Pending::ask_soon } else { Pending::ask };
+                    self.pending = Some(ask(now, self.server, cx));
                 }
                 true
             }

@@ -38,6 +38,8 @@ turn_client_proto::impl_client!(pub(super) Client, (Udp, TurnClientUdp), (Tcp, T
 pub(super) enum End {
     /// Nobody wants it any more; it was given back.
     Unwanted,
+    /// This computer moved: another one is wanted at once.
+    Anew,
     /// It could not be had, or was lost.
     Failed(String),
 }
@@ -71,7 +73,13 @@ pub(super) async fn run(
             },
             () = queue.filled() => {}
             changed = plans.changed() => match changed {
-                Ok(()) => session.plan = plans.borrow_and_update().clone(),
+                Ok(()) => {
+                    let plan = plans.borrow_and_update().clone();
+                    if plan.anew != session.plan.anew {
+                        return End::Anew;
+                    }
+                    session.plan = plan;
+                }
                 Err(_) => {
                     session.give_back().await;
                     return End::Unwanted;
