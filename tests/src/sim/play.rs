@@ -3,7 +3,7 @@
 use super::machine::Machine;
 use super::net::Link;
 use super::{Kind, Node, Place, Sim};
-use lanrage_core::io::{Event, Input, Intent, IntentId, Outcome};
+use lanrage_core::io::{Event, Intent, IntentId, Outcome};
 use lanrage_core::keys::{MemberKeys, PartyKeys};
 use lanrage_core::member::MemberView;
 use lanrage_proto::invite::InviteError;
