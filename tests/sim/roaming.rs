@@ -2,6 +2,7 @@
 //! middle of a game: how long one hears nothing of the other.
 
 use super::{ms, seconds};
+use lanrage_proto::FaultCode;
 use lanrage_tests::sim::{Link, Looks, Nat, Node, Place, Ports, Sim};
 use std::time::Duration;
 
@@ -236,5 +237,56 @@ fn an_engine_killed_and_started_again_costs_less_than_two_seconds() {
             game.sim.restart(friend);
             game.goes_on(REBOUND)
         });
+    }
+}
+
+#[test]
+fn without_a_home_friends_who_moved_are_found_through_a_third() {
+    for seed in 0..5 {
+        let mut sim = Sim::new(seed);
+        let stun = sim.stun_server("stun", 2);
+        let address = sim.stun_address(stun);
+        sim.ask_stun(&[address]);
+        let server = sim.server("server", Place::Internet);
+        let url = sim.url(server);
+        let anna = sim.player_on("anna", Place::Internet, url.clone());
+        let mut routers = Vec::new();
+        let friends: Vec<Node> = [(1, "tom"), (2, "zoe")]
+            .into_iter()
+            .map(|(lan, name)| {
+                let home = Place::Lan(lan);
+                let nat = Nat::cone(Looks::AddressAndPort);
+                routers.push(sim.router(&format!("router{lan}"), home, Place::Internet, nat));
+                sim.player_on(name, home, url.clone())
+            })
+            .collect();
+        let party = sim.create(anna, "Friday night");
+        for friend in &friends {
+            sim.join(*friend, &party.invite);
+        }
+        sim.wait_connected(&[anna, friends[0], friends[1]], seconds(10));
+        sim.run_for(seconds(20));
+        sim.kill_server(server);
+        sim.run_for(seconds(20));
+        for (from, to) in [(friends[0], friends[1]), (friends[1], friends[0])] {
+            sim.app_chat(from, to, ms(20), seconds(20));
+        }
+        sim.run_for(seconds(1));
+        let since = sim.elapsed();
+        sim.router_moves(routers[0]);
+        sim.run_for(seconds(10));
+        for (from, to) in [(friends[0], friends[1]), (friends[1], friends[0])] {
+            let silence = sim.longest_silence(from, to, since);
+            assert!(silence <= MOVED, "seed {seed}: {silence:?}");
+        }
+        for node in [anna, friends[0], friends[1]] {
+            assert!(!sim.has_condition(node, FaultCode::ViewsDiffer));
+        }
+        // What a path brought is no reason to call the server a liar that still has what was before.
+        sim.restart_server(server);
+        sim.run_for(seconds(40));
+        for node in [anna, friends[0], friends[1]] {
+            assert_eq!(sim.view(node).conditions, [], "{}", sim.name(node));
+        }
     }
 }

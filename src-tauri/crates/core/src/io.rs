@@ -10,7 +10,9 @@ use crate::table::Table;
 use lanrage_proto::control::{ClientFrame, Sealed, ServerFrame};
 use lanrage_proto::ipc::{Created, Joined};
 use lanrage_proto::party_id::FoundingNonce;
-use lanrage_proto::{Fault, Invite, PartyId, PartyName, PartyRange, PlayerName, ServerUrl, Slot, Tag};
+use lanrage_proto::{
+    Fault, Invite, MemberId, PartyId, PartyName, PartyRange, PlayerName, ServerUrl, Slot, Tag,
+};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -222,6 +224,9 @@ pub struct Saved {
     pub slot: Slot,
     /// The newest record of each other member: whom to expect, by which keys, and where to look for it.
     pub records: Vec<Sealed>,
+    /// Whose record came by a path and was not shown by a control plane yet.
+    #[serde(default)]
+    pub heard: Vec<MemberId>,
 }
 
 /// Where a party lives.

@@ -171,6 +171,7 @@ impl Active {
             home: self.home.clone(),
             slot: self.slot,
             records: self.roster.peers().map(|peer| peer.sealed.clone()).collect(),
+            heard: self.roster.heard_of(),
         }
     }
 

@@ -336,14 +336,22 @@ impl Roster {
                 online: false,
                 record: Some(sealed),
             };
-            let member = entry.member;
             if let Err(fault) = self.show(now, entry, own_slot, cx) {
                 tracing::warn!(%fault, "a remembered record no longer holds");
             }
-            if let Some(pin) = self.pins.get_mut(&member) {
-                // It may have come by a path.
-                pin.shown = Seq::default();
-            }
+        }
+    }
+
+    /// Members whose newest record came by a path, and no control plane showed it yet.
+    pub(crate) fn heard_of(&self) -> Vec<MemberId> {
+        let unshown = self.pins.iter().filter(|(_, pin)| pin.shown < pin.seq);
+        unshown.map(|(member, _)| *member).collect()
+    }
+
+    /// A record kept from before a restart had come by a path: a control plane that shows an older one is no liar.
+    pub(crate) fn remember_heard(&mut self, member: &MemberId) {
+        if let Some(pin) = self.pins.get_mut(member) {
+            pin.shown = Seq::default();
         }
     }
 

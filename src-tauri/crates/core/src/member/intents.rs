@@ -179,6 +179,9 @@ impl Member {
         for record in saved.records {
             active.roster.remember(now, record, active.slot, &mut cx);
         }
+        for member in &saved.heard {
+            active.roster.remember_heard(member);
+        }
         self.transition(Party::Active(Box::new(active)), "resume");
         self.answers.push(Output::Answer(answer, Ok(Outcome::Resuming)));
         Ok(())
