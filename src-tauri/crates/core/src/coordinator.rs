@@ -514,6 +514,7 @@ mod tests {
                 }
             }
             agent.choose(now);
+            agent.alarm(now);
             now += Duration::from_millis(10);
         }
         sent as usize
@@ -586,6 +587,54 @@ mod tests {
             Duration::from_secs(5),
             |p, _| (p == path(2)).then_some(RTT),
         );
+        assert_eq!(agent.chosen(), Some(path(2)));
+    }
+
+    #[test]
+    fn a_path_that_falls_silent_is_left_within_two_seconds_though_no_game_tells() {
+        let now = Instant::now();
+        let mut agent = Agent::default();
+        agent.told(now, [(path(1), Tier::Lan), (path(2), Tier::Relay)]);
+        run(&mut agent, now, Duration::from_secs(10), |_, _| Some(RTT));
+        assert_eq!(agent.chosen(), Some(path(1)));
+        let later = now + Duration::from_secs(10);
+        run(&mut agent, later, Duration::from_secs(2), |p, _| {
+            (p == path(2)).then_some(RTT)
+        });
+        assert_eq!(agent.chosen(), Some(path(2)));
+    }
+
+    #[test]
+    fn a_path_that_loses_one_in_seven_is_not_left() {
+        let now = Instant::now();
+        let mut agent = Agent::default();
+        agent.told(now, [(path(1), Tier::Direct), (path(2), Tier::Relay)]);
+        for minute in 0..10 {
+            let later = now + Duration::from_secs(60 * minute);
+            run(&mut agent, later, Duration::from_secs(60), |p, at| {
+                let lost = p == path(1) && (at.as_millis() / 10) % 7 == 3;
+                (!lost).then_some(RTT)
+            });
+            assert_eq!(agent.chosen(), Some(path(1)), "after {minute} minutes");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_moved_is_followed_at_once() {
+        let now = Instant::now();
+        let mut agent = Agent::default();
+        agent.told(now, [(path(1), Tier::Direct)]);
+        run(&mut agent, now, Duration::from_secs(10), |_, _| Some(RTT));
+        let later = now + Duration::from_secs(10);
+        agent.doubt_chosen(later);
+        agent.heard(later, path(2), Tier::Direct);
+        run(&mut agent, later, RTT * 2, |p, _| (p == path(2)).then_some(RTT));
+        assert_eq!(agent.chosen(), Some(path(2)));
+        // Where the old path answers as well, nothing is changed.
+        let later = later + Duration::from_secs(10);
+        agent.doubt_chosen(later);
+        agent.told(later, [(path(3), Tier::Relay)]);
+        run(&mut agent, later, Duration::from_secs(1), |_, _| Some(RTT));
         assert_eq!(agent.chosen(), Some(path(2)));
     }
 
