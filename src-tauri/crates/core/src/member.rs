@@ -44,8 +44,8 @@ pub struct Member {
     changed: bool,
     /// When it was last looked into why a peer is silent.
     alarmed: Option<Instant>,
-    /// When this computer's connections were last made anew because it moved.
-    dialled: Option<Instant>,
+    /// When relays and connections were last made anew because this computer moved.
+    renewed: Option<Instant>,
 }
 
 impl Member {
@@ -71,7 +71,7 @@ impl Member {
             answers: Vec::new(),
             changed: false,
             alarmed: None,
-            dialled: None,
+            renewed: None,
         }
     }
 

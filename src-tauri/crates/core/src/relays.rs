@@ -73,8 +73,6 @@ pub struct RelayPlan {
     pub peers: BTreeSet<SocketAddr>,
     /// Grows whenever the allocation is to be made anew, as the relay can't reach this computer where it was.
     pub anew: u32,
-    /// Grows whenever the relay should show that it still knows the allocation, which is made anew where it does not.
-    pub doubted: u32,
 }
 
 /// What happens to a relay.
@@ -102,7 +100,6 @@ struct Relay {
     server: RelayServer,
     up: Option<RelayUp>,
     anew: u32,
-    doubted: u32,
 }
 
 pub(crate) struct Relays {
@@ -191,7 +188,6 @@ impl Relays {
                             server: server.clone(),
                             up: None,
                             anew: 0,
-                            doubted: 0,
                         },
                     );
                 }
@@ -208,11 +204,6 @@ impl Relays {
     /// This computer moved: no relay reaches it where it was.
     pub(crate) fn anew(&mut self) {
         self.relays.values_mut().for_each(|relay| relay.anew += 1);
-    }
-
-    /// This computer may have moved: each relay has to show that it still knows its allocation.
-    pub(crate) fn doubt(&mut self) {
-        self.relays.values_mut().for_each(|relay| relay.doubted += 1);
     }
 
     /// Takes in what happened; says whether the relayed addresses changed.
@@ -258,7 +249,6 @@ impl Relays {
             server: relay.server.clone(),
             peers: peers.get(id).cloned().unwrap_or_default(),
             anew: relay.anew,
-            doubted: relay.doubted,
         };
         self.relays.iter().map(plan).collect()
     }

@@ -31,6 +31,7 @@ impl Member {
         let other = moved || addresses(after).ne(addresses(&before));
         self.changed = true;
         if moved {
+            self.renewed = Some(now);
             self.desk.nat.anew(now);
             self.desk.relays.anew();
         }
@@ -65,6 +66,7 @@ impl Member {
 
     /// This computer slept: others have gone on without it.
     pub(super) fn slept(&mut self, now: Instant) {
+        self.renewed = Some(now);
         self.desk.nat.anew(now);
         self.desk.relays.anew();
         let Party::Active(active) = &mut self.party else {
@@ -78,19 +80,23 @@ impl Member {
         self.dial_again(now, "this computer slept");
     }
 
-    /// Others see this computer at another address than before, which no connection lives through where `displaced`.
+    /// Others see this computer at another address or port than before: relays don't know it there. No connection lives
+    /// through another address (`displaced`); another port may be UDP's alone.
     pub(super) fn seen_elsewhere(&mut self, now: Instant, displaced: bool) {
         let recent = |at: Instant| now.saturating_duration_since(at) < SAME_MOVE;
-        if displaced && !self.dialled.is_some_and(recent) {
-            self.desk.relays.anew();
+        if self.renewed.is_some_and(recent) {
+            return self.check_home(now, HOME_ALARM);
+        }
+        self.renewed = Some(now);
+        self.desk.relays.anew();
+        if displaced {
             self.dial_again(now, "this computer is seen elsewhere");
         } else {
-            self.desk.relays.doubt();
             self.check_home(now, HOME_ALARM);
         }
     }
 
-    /// A peer is silent: is it still known where this computer is reached, and does anything else answer?
+    /// A peer is silent: is it still known where this computer is reached, and does the home answer?
     pub(super) fn alarm(&mut self, now: Instant) {
         let recent = |at: Instant| now.saturating_duration_since(at) < ALARMS;
         if self.alarmed.is_some_and(recent) {
@@ -98,7 +104,6 @@ impl Member {
         }
         self.alarmed = Some(now);
         self.desk.nat.hurry(now);
-        self.desk.relays.doubt();
         self.check_home(now, HOME_ALARM);
     }
 
@@ -116,7 +121,6 @@ impl Member {
 
     /// Connects to the home anew: TCP would notice much later that the connection is dead.
     fn dial_again(&mut self, now: Instant, cause: &str) {
-        self.dialled = Some(now);
         let Party::Active(active) = &mut self.party else {
             return;
         };
