@@ -60,17 +60,14 @@ impl Member {
         }
         self.changed = true;
         let after = self.desk.nat.report().mapped_by_family();
-        // Who was not seen before was not elsewhere.
-        let both = || before.into_iter().zip(after).filter_map(|(a, b)| a.zip(b));
-        let moved = both().any(|(before, after)| before != after);
-        let displaced = both().any(|(before, after)| before.ip() != after.ip());
+        let moved = self.desk.nat.take_moved();
         if let Party::Active(active) = &mut self.party
             && before != after
         {
             for peer in active.roster.peers_mut() {
-                peer.seen_elsewhere(now, moved);
+                peer.seen_elsewhere(now, moved.is_some());
             }
-            if moved {
+            if let Some(displaced) = moved {
                 self.seen_elsewhere(now, displaced);
             }
         }

@@ -98,6 +98,13 @@ impl Watch {
         std::mem::take(&mut self.changed)
     }
 
+    /// Whether this computer was found mapped to another address or port than before, since this was last asked; to
+    /// another address, if the word is `true`.
+    pub(crate) fn take_moved(&mut self) -> Option<bool> {
+        let moved = [self.v4.moved.take(), self.v6.moved.take()];
+        moved.into_iter().flatten().max()
+    }
+
     /// Whether a discovery runs, which has to know what else is sent to.
     pub(crate) fn is_discovering(&self) -> bool {
         let discovers = |side: &Side| matches!(side.stage, Stage::Discovering(_));
@@ -149,6 +156,7 @@ impl Watch {
                 if let Some(mapped) = keep.as_mut().and_then(|keep| keep.moved(now, from, bytes)) {
                     // Another mapping, into which nobody was let yet. Peers wait to be told of it.
                     contacted.clear();
+                    side.note_move(mapped);
                     side.report.mapped = Some(mapped);
                     side.discover(now);
                 }
@@ -214,6 +222,8 @@ struct Side {
     contacted: Contacted,
     stage: Stage,
     report: FamilyReport,
+    /// The mapping is another than before; another address, if the word is `true`.
+    moved: Option<bool>,
     pause: Duration,
 }
 
@@ -224,12 +234,22 @@ impl Default for Side {
             contacted: Contacted::default(),
             stage: Stage::Off,
             report: FamilyReport::unknown(Reason::Untried),
+            moved: None,
             pause: FIRST_RETRY,
         }
     }
 }
 
 impl Side {
+    /// This mapping is another than the one before.
+    fn note_move(&mut self, mapped: SocketAddr) {
+        let displaced = self
+            .report
+            .mapped
+            .is_some_and(|before| before.ip() != mapped.ip());
+        self.moved = self.moved.max(Some(displaced));
+    }
+
     /// Begins anew if that is another basis than before.
     fn rest_on(&mut self, now: Instant, wanted: Option<Basis>) {
         if self.basis == wanted {
@@ -302,8 +322,14 @@ impl Side {
         }
     }
 
-    /// Takes over what a discovery knows so far. What was known before stays until it knows better.
+    /// Takes over what a discovery knows so far. What was known before stays until it knows better. Two servers may see
+    /// two ports, so that only another address is a move.
     fn learn(&mut self, new: FamilyReport) {
+        if let (Some(before), Some(mapped)) = (self.report.mapped, new.mapped)
+            && before.ip() != mapped.ip()
+        {
+            self.note_move(mapped);
+        }
         let old = &self.report;
         match new.reason {
             // It began anew without a sign that anything is different.
