@@ -10,5 +10,6 @@ mod nat_matrix;
 mod nat_named;
 mod party;
 mod relays;
+mod roam;
 mod server;
 mod stop;

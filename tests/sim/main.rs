@@ -18,6 +18,7 @@ mod lies;
 mod moving;
 mod nat;
 mod refused;
+mod roaming;
 mod silence;
 mod storm;
 mod together;

@@ -64,6 +64,7 @@ impl Liar {
             let mut member = Member::new(config, now);
             let network = Network {
                 addresses: vec![(IpAddr::V4(host.address()), 24)],
+                outward: vec![IpAddr::V4(host.address())],
                 port: PORT,
             };
             member.handle(now, Input::Network(network));

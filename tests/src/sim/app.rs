@@ -37,6 +37,8 @@ pub struct PacketId(u32);
 pub(super) struct Chat {
     from: Node,
     to: Node,
+    /// The address of `to`, as it was when the chat began.
+    address: Option<Ipv4Addr>,
     every: Duration,
     until: Duration,
 }
@@ -65,9 +67,11 @@ impl Sim {
     pub fn app_chat(&mut self, from: Node, to: Node, every: Duration, lasting: Duration) {
         let until = self.now + lasting;
         let chat = self.apps.chats.len();
+        let address = self.adapter_address(to);
         self.apps.chats.push(Chat {
             from,
             to,
+            address,
             every,
             until,
         });
@@ -78,13 +82,14 @@ impl Sim {
         let Chat {
             from,
             to,
+            address,
             every,
             until,
         } = self.apps.chats[chat];
         let awake = self.machine(from).asleep.is_none();
         if awake
             && self.adapter_address(from).is_some()
-            && let Some(address) = self.adapter_address(to)
+            && let Some(address) = self.adapter_address(to).or(address)
         {
             self.send_packet(from, address, Some(to), 32);
         }
@@ -156,6 +161,17 @@ impl Sim {
     /// All packets sent from the instant `since` (virtual) on.
     pub fn packets_since(&self, since: Duration) -> impl Iterator<Item = &Sent> {
         self.apps.sent.iter().filter(move |sent| sent.at >= since)
+    }
+
+    /// The longest time from `since` until now in which nothing of what `from` sent arrived at `to`.
+    pub fn longest_silence(&self, from: Node, to: Node, since: Duration) -> Duration {
+        let ours = self.apps.sent.iter().filter(|sent| sent.from == from);
+        let arrivals = ours.flat_map(|sent| sent.arrived.iter().filter(|(who, _)| *who == to));
+        let mut moments: Vec<Duration> = arrivals.map(|(_, at)| *at).filter(|at| *at > since).collect();
+        moments.extend([since, self.now]);
+        moments.sort_unstable();
+        let gaps = moments.windows(2).map(|pair| pair[1] - pair[0]);
+        gaps.max().unwrap_or_default()
     }
 
     /// Packets from `from` to `to` sent from `since` on: how many, and how many of them arrived.

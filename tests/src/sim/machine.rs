@@ -40,6 +40,10 @@ pub(super) struct Machine {
     pub(super) adapter_fault: Option<Fault>,
     /// While it sleeps: what its system will tell the engine afterwards.
     pub(super) asleep: Option<Vec<Input>>,
+    /// Since when.
+    pub(super) slept_at: Duration,
+    /// Its addresses, while its interface is down.
+    pub(super) unplugged: Option<Vec<(IpAddr, u8)>>,
     seed: [u8; 32],
     boots: u32,
     /// When it wants to be woken, as far as that was asked since anything happened to it.
@@ -86,6 +90,8 @@ impl Machine {
             disk: Disk::default(),
             adapter_fault: None,
             asleep: None,
+            slept_at: Duration::ZERO,
+            unplugged: None,
             seed,
             boots: 0,
             due: Cell::new(None),
@@ -99,8 +105,15 @@ impl Machine {
 
     /// What its system says of its addresses.
     pub(super) fn network(&self) -> Network {
+        let first = |v4| {
+            self.addresses
+                .iter()
+                .map(|(ip, _)| *ip)
+                .find(move |ip| ip.is_ipv4() == v4)
+        };
         Network {
             addresses: self.addresses.clone(),
+            outward: [true, false].into_iter().filter_map(first).collect(),
             port: DEFAULT_PORT,
         }
     }

@@ -12,6 +12,7 @@
 //! - [`line`]: the WebSockets' stand-in: ordered, reliable, late; and the hooks of a control plane that lies.
 //! - [`plane`]: control planes, on a server or inside a founder's engine.
 //! - [`app`]: application packets, each accounted for.
+//! - `moves`: sleep, other networks, cables pulled.
 //! - [`play`]: what a scenario does and asks, in a player's words.
 //!
 //! Three things stop any scenario at once: an application packet in a wrong place, a machine that wants to be
@@ -27,6 +28,7 @@ mod describe;
 mod edge;
 pub mod line;
 pub mod machine;
+mod moves;
 pub mod nat;
 mod net;
 pub mod plane;
@@ -102,6 +104,8 @@ enum Happening {
     Found(Node, u32),
     /// The engine's `life` knows the addresses of STUN servers.
     Resolved(Node, u32, Vec<SocketAddr>),
+    /// The engine's `life` notices that its computer slept for so long.
+    Woken(Node, u32, Duration),
     /// An application's next packet is due.
     Chat(usize),
 }
@@ -231,6 +235,7 @@ impl Sim {
             Happening::Hosting(node, life) => self.hosting_is_as_wished(node, life),
             Happening::Found(node, life) => self.browse_answers(node, life),
             Happening::Resolved(node, life, servers) => self.resolved(node, life, servers),
+            Happening::Woken(node, life, slept) => self.woken(node, life, slept),
             Happening::Chat(chat) => self.chat_on(chat),
         }
     }

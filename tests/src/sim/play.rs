@@ -3,7 +3,7 @@
 use super::machine::Machine;
 use super::net::Link;
 use super::{Kind, Node, Place, Sim};
-use lanrage_core::io::{Event, Input, Intent, IntentId, Outcome};
+use lanrage_core::io::{Event, Intent, IntentId, Outcome};
 use lanrage_core::keys::{MemberKeys, PartyKeys};
 use lanrage_core::member::MemberView;
 use lanrage_proto::invite::InviteError;
@@ -138,41 +138,6 @@ impl Sim {
             self.links.set(from, to, link);
         }
         self.unstall(a, b);
-    }
-
-    /// The lid is closed: nothing happens there any more, and nobody is told.
-    pub fn sleep(&mut self, node: Node) {
-        self.note(Kind::Scene, node, format_args!("sleeps"));
-        self.links.asleep.insert(node);
-        self.machine_mut(node).asleep = Some(Vec::new());
-    }
-
-    /// The lid is opened.
-    pub fn wake_up(&mut self, node: Node) {
-        self.note(Kind::Scene, node, format_args!("wakes up"));
-        self.links.asleep.remove(&node);
-        let told = self.machine_mut(node).asleep.take();
-        for input in told.into_iter().flatten() {
-            self.input(node, input);
-        }
-        for other in (0..self.machines.len()).map(Node) {
-            self.unstall(node, other);
-        }
-    }
-
-    /// The machine gets other addresses, there or at another place, as with another Wi-Fi.
-    pub fn move_to(&mut self, node: Node, place: Place) {
-        // Numbers from 128 on are those of the second addresses.
-        let number = u8::try_from(node.0 + 128).unwrap_or(u8::MAX);
-        self.lines_die_of(node);
-        let machine = self.machine_mut(node);
-        machine.place = place;
-        machine.addresses = place.addresses(number);
-        let network = machine.network();
-        let first = machine.addresses.first().map(|(address, _)| *address);
-        self.note(Kind::Scene, node, format_args!("has the address {first:?} now"));
-        self.input(node, Input::Network(network));
-        self.announce(node);
     }
 
     /// Steps a machine's clock by so many seconds.

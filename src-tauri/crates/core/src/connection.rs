@@ -19,6 +19,8 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+mod moves;
+
 /// Never up within this: failed, though still tried.
 const FAILED_AFTER: Duration = Duration::from_secs(15);
 /// Silent for this long: degraded.
@@ -51,6 +53,8 @@ const VIEW_SETTLES: Duration = Duration::from_secs(4);
 pub(crate) struct Wants {
     /// Pass our addresses to it by the control plane.
     pub(crate) call: bool,
+    /// Find out why nothing comes from it: whether this computer can still be reached where it thinks.
+    pub(crate) alarm: bool,
     /// Something shown changed.
     pub(crate) view: bool,
 }
@@ -85,6 +89,10 @@ pub(crate) struct Peer {
     /// When the words of those who left were passed to it.
     last_words: Option<Instant>,
     called: bool,
+    /// Since when this member is elsewhere and the peer may not know.
+    moved: Option<Instant>,
+    /// Which own record it was told by a path, how often, and when last.
+    told_record: (Seq, u8, Option<Instant>),
 }
 
 /// The peer's tunnel, as the data plane reports it. The data plane begins and repeats handshakes by itself where there
@@ -92,6 +100,8 @@ pub(crate) struct Peer {
 struct Tunnel {
     initiates: bool,
     established: bool,
+    /// Whether the session lives is to be shown by a handshake.
+    doubted: bool,
     generation: u32,
     pushed: Option<Instant>,
 }
@@ -136,6 +146,7 @@ impl Peer {
             tunnel: Tunnel {
                 initiates: cx.me.id() < member,
                 established: false,
+                doubted: false,
                 generation: 0,
                 pushed: None,
             },
@@ -146,6 +157,8 @@ impl Peer {
             differs: None,
             last_words: None,
             called: false,
+            moved: None,
+            told_record: (Seq::default(), 0, None),
             record,
         };
         peer.agent.told(now, cx.usable(&peer.record.candidates));
@@ -194,33 +207,6 @@ impl Peer {
         }
     }
 
-    /// The network of this computer changed: nothing measured holds.
-    pub(crate) fn network_changed(&mut self, now: Instant, cx: &mut Context<'_>) {
-        self.agent.told(now, cx.usable(&self.record.candidates));
-        self.agent.doubt(now);
-    }
-
-    /// A relay came up or went: ways through it come and go, what was measured otherwise holds.
-    /// Of one that went, `gone` is where it relayed from: what else goes there has to prove itself.
-    pub(crate) fn relays_changed(&mut self, now: Instant, gone: Option<IpAddr>, cx: &mut Context<'_>) {
-        self.agent
-            .forget(|path| path.transport.is_primary() || cx.relays.is_up(path.transport));
-        if let Some(gone) = gone {
-            self.agent.doubt_relay(now, gone);
-        }
-        self.agent.told(now, cx.usable(&self.record.candidates));
-    }
-
-    /// Others see this computer at another address now. A peer that can't be reached yet is told at once, and tried at
-    /// the same time: both sides' datagrams have to cross for their NATs to let them in.
-    pub(crate) fn seen_elsewhere(&mut self, now: Instant) {
-        let direct = |kind| matches!(kind, PathKind::Lan | PathKind::Direct);
-        if !self.path_kind().is_some_and(direct) {
-            self.agent.restart(now);
-            self.called = false;
-        }
-    }
-
     /// Where this peer is sent to.
     pub(crate) fn reached_at(&self) -> impl Iterator<Item = IpAddr> {
         self.agent.paths().map(|path| path.remote.ip())
@@ -263,7 +249,11 @@ impl Peer {
         if seq > self.sealed.seq {
             self.agent.told(now, cx.usable(candidates));
             self.renew(now, session);
-            if !self.is_up() {
+            if self.is_up() {
+                // It does not hear us, or it would not call.
+                self.agent.hurry(now);
+                self.agent.restart_others(now);
+            } else {
                 self.agent.restart(now);
             }
         }
@@ -288,9 +278,13 @@ impl Peer {
                 session,
                 view,
                 wants_handshake,
+                moved,
             } => {
                 self.renew(now, session);
                 self.heard(now);
+                if moved && self.agent.chosen() != Some(path) {
+                    self.agent.doubt_chosen(now);
+                }
                 if !path.transport.is_primary() {
                     self.agent.heard(now, path, Tier::Relay);
                 } else if cx.may_send_to(path.remote) {
@@ -315,9 +309,15 @@ impl Peer {
                 self.renew(now, session);
                 self.heard(now);
                 self.compare(now, view, cx.view);
+                let silent = self.agent.is_silent();
                 let answered = self.agent.pong(now, id, path)?;
                 if answered.on_chosen {
+                    if silent {
+                        // It hurried in vain: that was silence, and no loss.
+                        self.latency.forget_lost();
+                    }
                     self.latency.received(now, id);
+                    self.proven(now, answered.sent);
                 }
                 None
             }
@@ -385,6 +385,7 @@ impl Peer {
 
     pub(crate) fn established(&mut self, now: Instant) {
         self.tunnel.established = true;
+        self.tunnel.doubted = false;
         self.heard(now);
     }
 
@@ -425,7 +426,8 @@ impl Peer {
             id,
             session: cx.session,
             view: cx.view,
-            wants_handshake: !self.tunnel.initiates && !self.tunnel.established,
+            wants_handshake: !self.tunnel.initiates && (!self.tunnel.established || self.tunnel.doubted),
+            moved: self.tells_move(now),
         };
         if self.agent.chosen() == Some(path) {
             self.latency.sent(now, id);
@@ -462,6 +464,7 @@ impl Peer {
                 self.was_relayed = self.agent.chosen_kind() == Some(PathKind::Relayed);
                 // A new path is proven to WireGuard by a handshake on it.
                 if self.tunnel.initiates && self.tunnel.established {
+                    self.tunnel.doubted = false;
                     self.tunnel.push(now);
                 } else {
                     // Without a session the data plane begins one by itself.
@@ -471,6 +474,13 @@ impl Peer {
         }
         for path in self.agent.due(now) {
             self.ping(now, path, cx);
+        }
+        if self.agent.alarm(now) {
+            wants.alarm = true;
+            wants.call = true;
+            for path in self.agent.due(now) {
+                self.ping(now, path, cx);
+            }
         }
         self.latency.expire(now);
         // Every new ping is seen: one a second and peer at most.

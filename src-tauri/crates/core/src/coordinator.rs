@@ -5,6 +5,7 @@
 
 use crate::gain::{self, Gain, Measured};
 use crate::path::Path;
+use crate::silence::Vain;
 use lanrage_proto::ipc::PathKind;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -87,6 +88,8 @@ struct Valid {
     rtt: Duration,
     deviation: Duration,
     last_pong: Instant,
+    /// When the newest ping that was answered had been sent.
+    proven: Instant,
 }
 
 /// A probe's number.
@@ -97,6 +100,8 @@ pub(crate) type ProbeId = [u8; 12];
 pub(crate) struct Answered {
     pub(crate) path: Path,
     pub(crate) rtt: Duration,
+    /// When its ping had been sent.
+    pub(crate) sent: Instant,
     /// Whether it came on the path in use.
     pub(crate) on_chosen: bool,
 }
@@ -115,6 +120,8 @@ pub(crate) struct Agent {
     trial: Option<Trial>,
     /// Relayed paths that showed no gain, and until when that counts.
     declined: BTreeMap<Path, Instant>,
+    /// Since when the path in use is asked in vain.
+    vain: Option<Vain>,
 }
 
 /// A relay was left for a better one, which has to show that it is.
@@ -142,6 +149,13 @@ impl Agent {
     /// Takes over what the peer says of itself: new candidates start, those no longer named end unless they carry.
     pub(crate) fn told(&mut self, now: Instant, told: impl IntoIterator<Item = (Path, Tier)>) {
         let told: BTreeMap<Path, Tier> = told.into_iter().collect();
+        let used = self
+            .chosen
+            .and_then(|path| Some((path, self.candidates.get(&path)?)));
+        if used.is_some_and(|(path, used)| used.source == Source::Told && !told.contains_key(&path)) {
+            // It said once that it is reached there, and does not any more.
+            self.doubt_chosen(now);
+        }
         self.candidates.retain(|path, candidate| {
             candidate.dropped = candidate.source == Source::Told && !told.contains_key(path);
             !candidate.dropped || candidate.valid.is_some()
@@ -174,6 +188,14 @@ impl Agent {
             .values()
             .filter(|c| c.source == Source::PeerReflexive)
             .count();
+        if self
+            .candidates
+            .get(&path)
+            .is_none_or(|known| known.valid.is_none())
+        {
+            // It may have moved there: then the path in use should show soon that it is gone.
+            self.hurry(now);
+        }
         let candidate = match self.candidates.get_mut(&path) {
             Some(candidate) => candidate,
             None if reflexive < PEER_REFLEXIVE => {
@@ -204,6 +226,59 @@ impl Agent {
                 candidate.valid = None;
             }
         }
+        self.vain = None;
+        self.doubt_chosen(now);
+    }
+
+    /// The path in use may be gone, as its peer or this computer moved: it has to answer anew, or gives way to the
+    /// first other path that does.
+    pub(crate) fn doubt_chosen(&mut self, now: Instant) {
+        if let Some(candidate) = self.chosen.and_then(|path| self.candidates.get_mut(&path)) {
+            candidate.next_probe = now;
+            Vain::doubt(&mut self.vain, now);
+        }
+    }
+
+    /// Nothing comes from the peer: the path in use is asked now, unless it was just asked.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        if self.vain.is_none()
+            && let Some(candidate) = self.chosen.and_then(|path| self.candidates.get_mut(&path))
+        {
+            candidate.next_probe = now;
+        }
+    }
+
+    /// Whether the path in use is silent beyond chance.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.vain.is_some_and(|vain| vain.is_silence())
+    }
+
+    /// Whether it is time to find out why the path in use is silent. All other paths are then tried anew.
+    pub(crate) fn alarm(&mut self, now: Instant) -> bool {
+        if !self.vain.as_mut().is_some_and(|vain| vain.alarm(now)) {
+            return false;
+        }
+        self.restart_others(now);
+        true
+    }
+
+    /// Probes all candidates anew but the path in use, which has a pace of its own.
+    pub(crate) fn restart_others(&mut self, now: Instant) {
+        let chosen = self.chosen;
+        let others = self
+            .candidates
+            .iter_mut()
+            .filter(|(path, _)| Some(**path) != chosen);
+        others.for_each(|(_, candidate)| candidate.restart(now));
+    }
+
+    /// When the path in use should be asked again because its last ping is overdue.
+    fn hurries_at(&self) -> Option<Instant> {
+        self.vain?.hurries_at(self.chosen_rtt()?)
+    }
+
+    fn chosen_rtt(&self) -> Option<Duration> {
+        Some(self.candidates.get(&self.chosen?)?.valid?.rtt)
     }
 
     /// A relay is away: what is reached by it has to prove itself again before it is sent to.
@@ -220,12 +295,13 @@ impl Agent {
     /// [`Agent::sent`].
     pub(crate) fn due(&mut self, now: Instant) -> Vec<Path> {
         let chosen = self.chosen;
+        let hurries = self.hurries_at().is_some_and(|at| now >= at);
         let used = chosen.and_then(|path| self.candidates.get(&path));
         let used = used.map(|candidate| candidate.tier);
         let tried = self.trial.map(|trial| trial.before);
         let mut due = Vec::new();
         for (path, candidate) in &mut self.candidates {
-            if now >= candidate.next_probe {
+            if now >= candidate.next_probe || hurries && chosen == Some(*path) {
                 let waited_for = used.is_some_and(|used| candidate.tier < used);
                 let often = waited_for
                     || chosen == Some(*path)
@@ -250,6 +326,9 @@ impl Agent {
             oldest.and_then(|id| self.outstanding.remove(&id));
         }
         self.outstanding.insert(id, (path, now));
+        if self.chosen == Some(path) {
+            Vain::asked(&mut self.vain, now);
+        }
     }
 
     /// A pong: it proves the path it came by if that is the one its ping went out on.
@@ -268,13 +347,18 @@ impl Agent {
             ),
             None => (rtt, rtt / 2),
         };
+        let proven = candidate.valid.map_or(sent, |valid| valid.proven.max(sent));
         candidate.valid = Some(Valid {
             rtt: smoothed,
             deviation,
             last_pong: now,
+            proven,
         });
         candidate.unanswered = 0;
         let on_chosen = self.chosen == Some(path);
+        if on_chosen {
+            Vain::answered(&mut self.vain, sent);
+        }
         if let Some(trial) = &mut self.trial {
             if on_chosen {
                 trial.new.answer(rtt);
@@ -286,7 +370,12 @@ impl Agent {
             // A second measurement soon, so that one slow first packet decides nothing.
             candidate.next_probe = candidate.next_probe.min(now + Duration::from_millis(200));
         }
-        Some(Answered { path, rtt, on_chosen })
+        Some(Answered {
+            path,
+            rtt,
+            sent,
+            on_chosen,
+        })
     }
 
     /// Chooses anew; `Some` with the new choice when it changed.
@@ -307,6 +396,9 @@ impl Agent {
             let candidate = self.candidates.get(&path)?;
             candidate.valid.map(|valid| (path, candidate.tier, valid))
         });
+        if let (Some(vain), Some((_, _, valid))) = (&mut self.vain, current) {
+            vain.wake(now, valid.rtt);
+        }
         self.declined.retain(|_, until| now < *until);
         let mut trial = None;
         self.silent_at = None;
@@ -315,6 +407,7 @@ impl Agent {
                 self.rest();
                 best.map(|(_, _, path)| path)
             }
+            (Some((path, tier, _)), _) if let Some(other) = self.instead(path, tier) => Some(other),
             (Some((path, tier, valid)), _) => {
                 // One that was just taken has had no time to answer; it may have been asked long before.
                 let asked_since = self
@@ -354,6 +447,7 @@ impl Agent {
         self.since = Some(now);
         self.rest();
         self.trial = trial;
+        self.vain = None;
         if let Some(candidate) = next.and_then(|path| self.candidates.get_mut(&path)) {
             candidate.next_probe = candidate.next_probe.min(now + ON_CHOSEN / 4);
         }
@@ -364,6 +458,18 @@ impl Agent {
     fn rest(&mut self) {
         self.better.clear();
         self.trial = None;
+    }
+
+    /// The path to take instead of the one in use, where that is asked in vain or doubted: the best that answered since.
+    fn instead(&self, used: Path, used_tier: Tier) -> Option<Path> {
+        let vain = self.vain?;
+        self.candidates
+            .iter()
+            .filter(|(path, _)| **path != used)
+            .filter_map(|(path, candidate)| Some((candidate.tier, candidate.valid?, *path)))
+            .filter(|(tier, valid, _)| valid.proven >= vain.since() && vain.gives_way(*tier <= used_tier))
+            .min_by_key(|(tier, valid, path)| (*tier, valid.rtt, *path))
+            .map(|(_, _, path)| path)
     }
 
     /// The best other path that answered more recently than the silent one. When all are silent none did, and the
@@ -389,7 +495,11 @@ impl Agent {
 
     /// Another path that is better than the one in use, clearly and for long enough.
     fn worth_a_switch(&mut self, now: Instant, (used_tier, used): (Tier, Valid)) -> Option<(Tier, Path)> {
-        let lasts = |path: &Path| self.candidates.get(path).is_some_and(|candidate| !candidate.is_ending());
+        let lasts = |path: &Path| {
+            self.candidates
+                .get(path)
+                .is_some_and(|candidate| !candidate.is_ending())
+        };
         let ends = self.chosen.is_some_and(|path| !lasts(&path));
         let mut others: Vec<_> = self
             .candidates
@@ -431,8 +541,15 @@ impl Agent {
     pub(crate) fn next_wake(&self) -> Option<Instant> {
         let probes = self.candidates.values().map(|candidate| candidate.next_probe);
         let better = self.better.values().copied();
-        let trial = self.trial.map(|trial| trial.until);
-        probes.chain(better).chain(trial).chain(self.silent_at).min()
+        let gives_way = self.vain.zip(self.chosen_rtt());
+        let gives_way = gives_way.and_then(|(vain, rtt)| vain.gives_way_at(rtt));
+        let others = [
+            self.trial.map(|trial| trial.until),
+            self.silent_at,
+            self.hurries_at(),
+            gives_way,
+        ];
+        probes.chain(better).chain(others.into_iter().flatten()).min()
     }
 }
 
@@ -523,6 +640,7 @@ mod tests {
             if let Some(chosen) = agent.choose(now) {
                 changes.push((now - from, chosen));
             }
+            agent.alarm(now);
             now += Duration::from_millis(10);
         }
         (sent as usize, changes)
@@ -641,6 +759,54 @@ mod tests {
             Duration::from_secs(5),
             |p, _| (p == path(2)).then_some(RTT),
         );
+        assert_eq!(agent.chosen(), Some(path(2)));
+    }
+
+    #[test]
+    fn a_path_that_falls_silent_is_left_within_two_seconds_though_no_game_tells() {
+        let now = Instant::now();
+        let mut agent = Agent::default();
+        agent.told(now, [(path(1), Tier::Lan), (path(2), Tier::Relay)]);
+        run(&mut agent, now, Duration::from_secs(10), |_, _| Some(RTT));
+        assert_eq!(agent.chosen(), Some(path(1)));
+        let later = now + Duration::from_secs(10);
+        run(&mut agent, later, Duration::from_secs(2), |p, _| {
+            (p == path(2)).then_some(RTT)
+        });
+        assert_eq!(agent.chosen(), Some(path(2)));
+    }
+
+    #[test]
+    fn a_path_that_loses_one_in_seven_is_not_left() {
+        let now = Instant::now();
+        let mut agent = Agent::default();
+        agent.told(now, [(path(1), Tier::Direct), (path(2), Tier::Relay)]);
+        for minute in 0..10 {
+            let later = now + Duration::from_secs(60 * minute);
+            run(&mut agent, later, Duration::from_secs(60), |p, at| {
+                let lost = p == path(1) && (at.as_millis() / 10) % 7 == 3;
+                (!lost).then_some(RTT)
+            });
+            assert_eq!(agent.chosen(), Some(path(1)), "after {minute} minutes");
+        }
+    }
+
+    #[test]
+    fn a_peer_that_moved_is_followed_at_once() {
+        let now = Instant::now();
+        let mut agent = Agent::default();
+        agent.told(now, [(path(1), Tier::Direct)]);
+        run(&mut agent, now, Duration::from_secs(10), |_, _| Some(RTT));
+        let later = now + Duration::from_secs(10);
+        agent.doubt_chosen(later);
+        agent.heard(later, path(2), Tier::Direct);
+        run(&mut agent, later, RTT * 2, |p, _| (p == path(2)).then_some(RTT));
+        assert_eq!(agent.chosen(), Some(path(2)));
+        // Where the old path answers as well, nothing is changed.
+        let later = later + Duration::from_secs(10);
+        agent.doubt_chosen(later);
+        agent.told(later, [(path(3), Tier::Relay)]);
+        run(&mut agent, later, Duration::from_secs(1), |_, _| Some(RTT));
         assert_eq!(agent.chosen(), Some(path(2)));
     }
 

@@ -10,9 +10,12 @@ use crate::table::Table;
 use lanrage_proto::control::{ClientFrame, Sealed, ServerFrame};
 use lanrage_proto::ipc::{Created, Joined};
 use lanrage_proto::party_id::FoundingNonce;
-use lanrage_proto::{Fault, Invite, PartyId, PartyName, PartyRange, PlayerName, ServerUrl, Slot, Tag};
+use lanrage_proto::{
+    Fault, Invite, MemberId, PartyId, PartyName, PartyRange, PlayerName, ServerUrl, Slot, Tag,
+};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 /// What a member is made of.
 pub struct Config {
@@ -62,6 +65,8 @@ pub enum Input {
     Relay(TransportId, RelayEvent),
     /// The addresses of this computer, at start and after each change.
     Network(Network),
+    /// This computer slept for so long, or its clock shows that nothing ran meanwhile.
+    Slept(Duration),
 }
 
 /// What a player can want.
@@ -126,6 +131,8 @@ pub struct Hosting {
 pub struct Network {
     /// Its unicast addresses with the lengths of their on-link prefixes; never our own adapter's.
     pub addresses: Vec<(IpAddr, u8)>,
+    /// The own address that leads out to the internet, for each family that has one: it changes with the default route.
+    pub outward: Vec<IpAddr>,
     /// The UDP port of the primary sockets.
     pub port: u16,
 }
@@ -139,6 +146,8 @@ pub enum Report {
     Expired(Slot),
     /// Something authentic arrived, by this path; at most once a second for each peer and path.
     Heard(Slot, Path),
+    /// Packets went out for a quarter of a second and nothing authentic came; again after each further one.
+    Quiet(Slot),
     /// There is something to send, no session or one that seems dead, and the other side is the one to start it.
     Wanted(Slot),
     /// Somebody unknown began a handshake: perhaps a member whose record has not come yet.
@@ -215,6 +224,9 @@ pub struct Saved {
     pub slot: Slot,
     /// The newest record of each other member: whom to expect, by which keys, and where to look for it.
     pub records: Vec<Sealed>,
+    /// Whose record came by a path and was not shown by a control plane yet.
+    #[serde(default)]
+    pub heard: Vec<MemberId>,
 }
 
 /// Where a party lives.

@@ -26,6 +26,7 @@ pub mod records;
 pub mod relays;
 mod roster;
 mod seek;
+mod silence;
 mod standing;
 pub mod stun;
 pub mod table;

@@ -6,14 +6,15 @@
 
 mod home;
 mod intents;
+mod moving;
 mod news;
+mod passing;
 mod peers;
 mod relays;
 mod view;
 mod wishes;
 
 use crate::conditions::Conditions;
-use crate::context::Context;
 use crate::desk::Desk;
 use crate::io::{Config, Event, Hosting, Input, Output, Report};
 use crate::party::{Active, Adapter, Party, Phase, Reach};
@@ -22,13 +23,10 @@ use lanrage_proto::{Fault, FaultCode, Seq};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 pub use view::MemberView;
 
-/// After a change of network the home has this long to show that it is still reached.
-const HOME_CHECK: Duration = Duration::from_secs(3);
 /// The home's absence is worth a condition after this long.
 const AWAY_SHOWN: Duration = Duration::from_secs(3);
 
@@ -45,6 +43,10 @@ pub struct Member {
     answers: Vec<Output>,
     /// Something shown changed since the last `View`.
     changed: bool,
+    /// When it was last looked into why a peer is silent.
+    alarmed: Option<Instant>,
+    /// When relays and connections were last made anew because this computer moved.
+    renewed: Option<Instant>,
 }
 
 impl Member {
@@ -69,6 +71,8 @@ impl Member {
             wishes: wishes::Sent::default(),
             answers: Vec::new(),
             changed: false,
+            alarmed: None,
+            renewed: None,
         }
     }
 
@@ -83,6 +87,7 @@ impl Member {
             Input::Datagram(path, bytes) => self.datagram(now, path, &bytes),
             Input::Report(report) => self.report(now, report),
             Input::Network(network) => self.network(now, network),
+            Input::Slept(_) => self.slept(now),
             Input::StunServers(servers) => self.desk.nat.servers(servers),
             Input::Relay(id, event) => self.relay(now, id, &event),
         }
@@ -197,49 +202,14 @@ impl Member {
                     peer.ask_for_handshake(now, &mut cx);
                 }
             }
+            Report::Quiet(slot) => {
+                if let Some(peer) = active.roster.by_slot(slot) {
+                    peer.quiet(now);
+                }
+            }
             Report::Stranger(_) => self.look_again(now),
         }
     }
-
-    fn network(&mut self, now: Instant, network: crate::io::Network) {
-        if self.desk.network == network {
-            return;
-        }
-        let moved = addresses(&self.desk.network) != addresses(&network);
-        self.desk.network = network;
-        self.changed = true;
-        match &mut self.party {
-            Party::Active(active) => {
-                let view = active.view();
-                let mut cx: Context<'_> = self.desk.context(&active.ident, active.opened.range, view);
-                for peer in active.roster.peers_mut() {
-                    peer.network_changed(now, &mut cx);
-                }
-                match &mut active.reach {
-                    Reach::Home(link) if moved => link.check(now, HOME_CHECK, &mut self.desk.out),
-                    Reach::Seeking(seek) => seek.hurry(now),
-                    Reach::Home(_) | Reach::Starting | Reach::Superseded => {}
-                }
-                if matches!(active.adapter, Adapter::Failed) {
-                    // What stood in the way may be gone.
-                    active.adapter = Adapter::Waiting;
-                    self.wishes.forget_adapter();
-                }
-                self.publish(now);
-            }
-            Party::Creating(creating) => {
-                if let Some(seek) = &mut creating.seek {
-                    seek.hurry(now);
-                }
-            }
-            Party::Joining(joining) => joining.seek.hurry(now),
-            Party::Idle | Party::Leaving(_) => {}
-        }
-    }
-}
-
-fn addresses(network: &crate::io::Network) -> Vec<IpAddr> {
-    network.addresses.iter().map(|(address, _)| *address).collect()
 }
 
 fn active_next_wake(active: &Active, conditions: &Conditions, relays: &Relays) -> Option<Instant> {
@@ -252,5 +222,9 @@ fn active_next_wake(active: &Active, conditions: &Conditions, relays: &Relays) -
         Reach::Starting | Reach::Superseded => None,
     };
     let peers = active.roster.peers().filter_map(|peer| peer.next_wake());
-    home.into_iter().chain(peers).chain(relays.next_wake()).min()
+    home.into_iter()
+        .chain(peers)
+        .chain(relays.next_wake())
+        .chain(active.roster.next_passed())
+        .min()
 }

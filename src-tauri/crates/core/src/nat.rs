@@ -247,6 +247,11 @@ impl NatReport {
         [self.v4.mapped, self.v6.mapped].into_iter().flatten()
     }
 
+    /// Likewise, by family.
+    pub(crate) fn mapped_by_family(&self) -> [Option<SocketAddr>; 2] {
+        [self.v4.mapped, self.v6.mapped]
+    }
+
     /// All that is shown or published of it.
     fn summary(&self) -> [(NatType, Option<Reason>, Option<SocketAddr>); 2] {
         [&self.v4, &self.v6].map(|family| (family.kind, family.reason, family.mapped))

@@ -89,6 +89,8 @@ pub(crate) struct Active {
     pub(crate) adapter: Adapter,
     pub(crate) version: Version,
     pub(crate) roster: Roster,
+    /// The newest own record.
+    pub(crate) own: Option<OwnRecord>,
     /// What the newest own record says, once published on the present connection.
     pub(crate) published: Option<(Vec<Candidate>, NatType)>,
     /// Pages of a snapshot that is being fetched.
@@ -98,6 +100,13 @@ pub(crate) struct Active {
     pub(crate) listed: Option<Instant>,
     /// As the control plane saw us.
     pub(crate) seen_as: Option<IpAddr>,
+}
+
+/// This member's record of itself.
+pub(crate) struct OwnRecord {
+    pub(crate) sealed: Sealed,
+    /// What it says that may change.
+    pub(crate) content: (Vec<Candidate>, NatType),
 }
 
 /// Which intent is owed an answer.
@@ -162,6 +171,7 @@ impl Active {
             home: self.home.clone(),
             slot: self.slot,
             records: self.roster.peers().map(|peer| peer.sealed.clone()).collect(),
+            heard: self.roster.heard_of(),
         }
     }
 

@@ -29,6 +29,10 @@ const TYPE_PING: u8 = 1;
 const TYPE_PONG: u8 = 2;
 const TYPE_WORD: u8 = 3;
 
+/// A ping's flags.
+const WANTS_HANDSHAKE: u8 = 1;
+const MOVED: u8 = 2;
+
 /// What a probe says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
@@ -42,6 +46,8 @@ pub enum Message {
         view: u64,
         /// The sender has something for the tunnel but no session, and the receiver is the one who starts it.
         wants_handshake: bool,
+        /// The sender is elsewhere now: what goes to where it was before may reach nobody.
+        moved: bool,
     },
     /// "Yes."
     Pong {
@@ -54,7 +60,7 @@ pub enum Message {
         /// Where the ping came from, as the sender of the pong saw it.
         seen: SocketAddr,
     },
-    /// A signed leave or dissolve, for when the control plane can't carry it.
+    /// A signed leave, dissolve or record, for when the control plane can't carry it.
     Word(Sealed),
 }
 
@@ -88,9 +94,10 @@ pub fn encode(pair: &PairKeys, index: [u8; 8], counter: Seq, message: &Message) 
             session,
             view,
             wants_handshake,
+            moved,
         } => {
             start(&mut plain, TYPE_PING, id, *session, *view);
-            plain.push(u8::from(*wants_handshake));
+            plain.push(u8::from(*wants_handshake) * WANTS_HANDSHAKE | u8::from(*moved) * MOVED);
             plain.resize(PING, 0);
         }
         Message::Pong {
@@ -167,12 +174,17 @@ pub fn decode(pair: &PairKeys, datagram: &[u8]) -> Result<(Seq, Message), ProbeE
 fn message(plain: &mut Reader<'_>) -> Option<Message> {
     // What stands behind a ping is padding.
     match plain.u8()? {
-        TYPE_PING if plain.0.len() >= PING - 1 => Some(Message::Ping {
-            id: plain.take()?,
-            session: plain.u64()?,
-            view: plain.u64()?,
-            wants_handshake: plain.u8()? & 1 == 1,
-        }),
+        TYPE_PING if plain.0.len() >= PING - 1 => {
+            let (id, session, view) = (plain.take()?, plain.u64()?, plain.u64()?);
+            let flags = plain.u8()?;
+            Some(Message::Ping {
+                id,
+                session,
+                view,
+                wants_handshake: flags & WANTS_HANDSHAKE != 0,
+                moved: flags & MOVED != 0,
+            })
+        }
         TYPE_PONG => {
             let (id, session, view) = (plain.take()?, plain.u64()?, plain.u64()?);
             let (family, address) = (plain.u8()?, plain.take::<16>()?);

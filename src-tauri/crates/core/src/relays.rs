@@ -73,6 +73,8 @@ pub struct RelayPlan {
     pub server: RelayServer,
     /// Peers' addresses that may send through it and are sent to: a permission and a channel each.
     pub peers: BTreeSet<SocketAddr>,
+    /// Grows whenever the allocation is to be made anew, as the relay can't reach this computer where it was.
+    pub anew: u32,
 }
 
 /// What happens to a relay.
@@ -112,6 +114,8 @@ struct Relay {
     succeeds: Option<TransportId>,
     /// When it came up for the first time.
     since: Option<Instant>,
+    /// How often it was to be allocated anew.
+    anew: u32,
 }
 
 impl Relay {
@@ -128,6 +132,7 @@ impl Relay {
             ending: false,
             succeeds,
             since: None,
+            anew: 0,
         }
     }
 }
@@ -267,6 +272,11 @@ impl Relays {
         self.renew = None;
     }
 
+    /// This computer moved: no relay reaches it where it was.
+    pub(crate) fn anew(&mut self) {
+        self.relays.values_mut().for_each(|relay| relay.anew += 1);
+    }
+
     /// Takes in what happened; says whether the relayed addresses changed.
     pub(crate) fn event(&mut self, now: Instant, id: TransportId, event: &RelayEvent) -> bool {
         let Some(relay) = self.relays.get_mut(&id) else {
@@ -368,6 +378,7 @@ impl Relays {
             id: *id,
             server: relay.server.clone(),
             peers: peers.get(id).cloned().unwrap_or_default(),
+            anew: relay.anew,
         };
         self.relays.iter().map(plan).collect()
     }

@@ -21,6 +21,8 @@ struct Pin {
     slot: Slot,
     seq: Seq,
     hash: [u8; 32],
+    /// The newest that a control plane showed; a newer one may have come by a path.
+    shown: Seq,
     /// It said by this word that it leaves: whatever it said before is of the past.
     left: Option<Sealed>,
 }
@@ -37,6 +39,10 @@ pub(crate) struct Row {
     unlisted: Option<Instant>,
     /// The memory of the control plane that last showed it.
     shown_in: Incarnation,
+    /// Hash of the record that the control plane last showed.
+    shown: Option<[u8; 32]>,
+    /// When the record, which came by a path, is to be passed on.
+    pass_on: Option<Instant>,
     pub(crate) peer: Option<Box<Peer>>,
 }
 
@@ -98,14 +104,14 @@ impl Roster {
         self.own = hash_of(sealed);
     }
 
-    /// A hash of the signed records of those whom the control plane shows as connected, for peers to compare: never 0.
+    /// A hash of the signed records that the control plane shows of those connected, for peers to compare: never 0.
     /// Who is away may be known to have left by some and not by others.
     pub(crate) fn view(&self, me: &MemberId) -> u64 {
         let mut all: BTreeMap<&MemberId, &[u8; 32]> = self
             .rows
             .iter()
             .filter(|(_, row)| row.online && !row.orphaned)
-            .filter_map(|(member, row)| Some((member, &row.peer.as_deref()?.hash)))
+            .filter_map(|(member, row)| Some((member, row.shown.as_ref().filter(|_| row.peer.is_some())?)))
             .collect();
         all.insert(me, &self.own);
         let mut hasher = blake3::Hasher::new_derive_key("LANrage 2026-11 view of the party");
@@ -161,6 +167,8 @@ impl Roster {
             awaited: None,
             unlisted: None,
             shown_in: Incarnation::default(),
+            shown: None,
+            pass_on: None,
             peer: None,
         });
         row.online = entry.online;
@@ -168,25 +176,74 @@ impl Roster {
         row.awaited = None;
         row.unlisted = None;
         match entry.record {
-            Some(record) => self.learn(now, member, record, cx),
+            Some(record) => {
+                let (seq, hash) = (record.seq, hash_of(&record));
+                self.learn(now, member, record, cx)?;
+                if let Some(row) = self.rows.get_mut(&member) {
+                    row.shown = Some(hash);
+                    row.pass_on = None;
+                }
+                if let Some(pin) = self.pins.get_mut(&member) {
+                    pin.shown = pin.shown.max(seq);
+                }
+                Ok(())
+            }
             None => Ok(()),
         }
     }
 
-    /// A record, whoever brought it.
+    /// A record that came by a path, to be passed on at the moment given. Whether it was new.
+    ///
+    /// Errors: the fault that whoever made it could be blamed for.
+    pub(crate) fn hear(
+        &mut self,
+        now: Instant,
+        sealed: Sealed,
+        pass_on: Instant,
+        cx: &mut Context<'_>,
+    ) -> Result<bool, Fault> {
+        let member = sealed.author;
+        let known = self.pins.get(&member).map(|pin| pin.seq);
+        // Who is in the party is for its home to say, and who left to themselves.
+        let is_here = self.rows.get(&member).is_some_and(|row| row.peer.is_some());
+        if !is_here || known.is_none_or(|known| sealed.seq <= known) {
+            return Ok(false);
+        }
+        let is_new = self.learn(now, member, sealed, cx)?;
+        if let Some(row) = self.rows.get_mut(&member).filter(|_| is_new) {
+            row.pass_on = Some(pass_on);
+        }
+        Ok(is_new)
+    }
+
+    /// Records that are to be passed on by now.
+    pub(crate) fn take_passed(&mut self, now: Instant) -> Vec<Sealed> {
+        let due = |row: &mut Row| {
+            row.pass_on.take_if(|at| *at <= now)?;
+            Some(row.peer.as_ref()?.sealed.clone())
+        };
+        self.rows.values_mut().filter_map(due).collect()
+    }
+
+    /// When the next record is to be passed on.
+    pub(crate) fn next_passed(&self) -> Option<Instant> {
+        self.rows.values().filter_map(|row| row.pass_on).min()
+    }
+
+    /// A record, whoever brought it. Whether it was new.
     fn learn(
         &mut self,
         now: Instant,
         member: MemberId,
         sealed: Sealed,
         cx: &mut Context<'_>,
-    ) -> Result<(), Fault> {
+    ) -> Result<bool, Fault> {
         let code = match self.check(&member, &sealed, cx) {
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(false),
             Ok(Some((record, hash))) => {
                 let refused = self.accept(now, member, sealed, hash, record, cx).is_none();
                 if !refused {
-                    return Ok(());
+                    return Ok(true);
                 }
                 FaultCode::RecordRefused
             }
@@ -216,6 +273,10 @@ impl Roster {
             return Err(FaultCode::LeaseClash);
         }
         if let Some(pin) = pin {
+            if is_here && (pin.shown..pin.seq).contains(&sealed.seq) {
+                // The control plane does not have yet what a path brought.
+                return Ok(None);
+            }
             if sealed.seq < pin.seq || (sealed.seq == pin.seq && pin.hash != hash) {
                 return Err(FaultCode::RecordReplayed);
             }
@@ -249,6 +310,7 @@ impl Roster {
             slot: record.slot,
             seq: sealed.seq,
             hash,
+            shown: self.pins.get(&member).map(|pin| pin.shown).unwrap_or_default(),
             left: None,
         };
         let row = self.rows.get_mut(&member)?;
@@ -277,6 +339,19 @@ impl Roster {
             if let Err(fault) = self.show(now, entry, own_slot, cx) {
                 tracing::warn!(%fault, "a remembered record no longer holds");
             }
+        }
+    }
+
+    /// Members whose newest record came by a path, and no control plane showed it yet.
+    pub(crate) fn heard_of(&self) -> Vec<MemberId> {
+        let unshown = self.pins.iter().filter(|(_, pin)| pin.shown < pin.seq);
+        unshown.map(|(member, _)| *member).collect()
+    }
+
+    /// A record kept from before a restart had come by a path: a control plane that shows an older one is no liar.
+    pub(crate) fn remember_heard(&mut self, member: &MemberId) {
+        if let Some(pin) = self.pins.get_mut(member) {
+            pin.shown = Seq::default();
         }
     }
 

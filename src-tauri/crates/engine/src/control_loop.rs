@@ -260,6 +260,11 @@ impl Engine {
                 self.retry_adapter().await;
                 self.save_again().await;
             }
+            Happening::Slept(slept) => {
+                // Another network may have been entered in one's sleep.
+                self.look_at_network();
+                self.member.handle(now, Input::Slept(slept));
+            }
             Happening::OutOfFiles(out) => self.out_of_files(out).await,
             Happening::Asked(asked) => self.asked(asked).await,
         }

@@ -7,6 +7,7 @@ use lanrage_platform::caller::Caller;
 use lanrage_proto::Fault;
 use lanrage_proto::ipc::{Call, Reply};
 use std::net::SocketAddr;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 /// Room for what happens while the loop is busy. Edges that must not lose anything wait for room, which holds
@@ -31,6 +32,8 @@ pub(crate) enum Happening {
     AdapterGone,
     /// Addresses, links or routes of this computer may have changed.
     Network,
+    /// The computer slept for so long.
+    Slept(Duration),
     /// The process may open no more files, or may again.
     OutOfFiles(bool),
     /// Somebody asks for something.

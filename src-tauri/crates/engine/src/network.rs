@@ -4,6 +4,7 @@ use crate::happening::{Happening, Happenings};
 use lanrage_core::io::Network;
 use lanrage_platform::interfaces::{self, Watcher};
 use lanrage_platform::routes::{self, conflicts};
+use lanrage_platform::sleep::SleepWatch;
 use lanrage_proto::{Fault, FaultCode, PartyRange};
 use std::io;
 use std::net::IpAddr;
@@ -12,6 +13,8 @@ use tokio::task::JoinHandle;
 
 /// After the watcher failed it is made anew after this long, and the network looked at again.
 const RETRY: Duration = Duration::from_secs(5);
+/// How often it is looked whether the computer slept.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The addresses of this computer, without those of the adapter named and those of the party's own range.
 pub(crate) fn look(adapter: Option<&str>, range: PartyRange, port: u16) -> io::Result<Network> {
@@ -21,7 +24,15 @@ pub(crate) fn look(adapter: Option<&str>, range: PartyRange, port: u16) -> io::R
         .filter(|host| !matches!(host.address, IpAddr::V4(v4) if range.contains(v4)))
         .map(|host| (host.address, host.prefix))
         .collect();
-    Ok(Network { addresses, port })
+    let outward = interfaces::outward()
+        .into_iter()
+        .filter(|address| !matches!(address, IpAddr::V4(v4) if range.contains(*v4)))
+        .collect();
+    Ok(Network {
+        addresses,
+        outward,
+        port,
+    })
 }
 
 /// The first thing on this computer that already uses the party's addresses, except the adapter named.
@@ -51,6 +62,22 @@ pub(crate) fn watch(happenings: Happenings) -> JoinHandle<()> {
             tokio::time::sleep(RETRY).await;
             if happenings.send(Happening::Network).await.is_err() {
                 return;
+            }
+        }
+    })
+}
+
+/// Tells when the computer woke up, for as long as the engine runs.
+pub(crate) fn watch_sleep(happenings: Happenings) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut watch = SleepWatch::new();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            if let Some(slept) = watch.look() {
+                tracing::info!(seconds = slept.as_secs(), "this computer slept");
+                if happenings.send(Happening::Slept(slept)).await.is_err() {
+                    return;
+                }
             }
         }
     })

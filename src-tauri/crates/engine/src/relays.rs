@@ -159,15 +159,25 @@ async fn hold(mut changes: mpsc::UnboundedReceiver<Change>, tls: Arc<ClientConfi
 async fn keep(mut plans: watch::Receiver<RelayPlan>, queue: Arc<Queue>, door: Door, tls: Arc<ClientConfig>) {
     let mut pause = FIRST_PAUSE;
     loop {
-        let plan = plans.borrow().clone();
+        let plan = plans.borrow_and_update().clone();
         let reached = tokio::select! {
             reached = client::reach(&plan.server, &tls) => reached,
-            () = unwanted(&mut plans) => return,
+            ended = moved(&mut plans, plan.anew) => {
+                if ended {
+                    return;
+                }
+                pause = FIRST_PAUSE;
+                continue;
+            }
         };
         let began = tokio::time::Instant::now();
         let reason = match reached {
             Ok(session) => match session.hold(&mut plans, &queue, &door, &tls).await {
                 client::End::Unwanted => return,
+                client::End::Anew => {
+                    pause = FIRST_PAUSE;
+                    continue;
+                }
                 client::End::Lost(why) => why,
             },
             Err(why) => why,
@@ -182,13 +192,26 @@ async fn keep(mut plans: watch::Receiver<RelayPlan>, queue: Arc<Queue>, door: Do
         }
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
-            () = unwanted(&mut plans) => return,
+            ended = moved(&mut plans, plan.anew) => {
+                if ended {
+                    return;
+                }
+                pause = FIRST_PAUSE;
+                continue;
+            }
         }
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// Waits until the plan ends.
-async fn unwanted(plans: &mut watch::Receiver<RelayPlan>) {
-    while plans.changed().await.is_ok() {}
+/// Waits until the plan ends, or this computer moved.
+async fn moved(plans: &mut watch::Receiver<RelayPlan>, before: u32) -> bool {
+    loop {
+        if plans.borrow().anew != before {
+            return false;
+        }
+        if plans.changed().await.is_err() {
+            return true;
+        }
+    }
 }

@@ -129,7 +129,10 @@ fn start(settings: Settings, state: Arc<StateDir>, socket: PathBuf) -> Result<()
             happenings: happenings.clone(),
             published: engine.published(),
         };
-        let watcher = network::watch(happenings.clone());
+        let watchers = [
+            network::watch(happenings.clone()),
+            network::watch_sleep(happenings.clone()),
+        ];
         engine.resume().await?;
         let clients = tokio::spawn(ipc_server::serve(listener, settings.allow_uid.clone(), desk));
         // The first look at the network comes with the resumed party or the first intent.
@@ -141,7 +144,7 @@ fn start(settings: Settings, state: Arc<StateDir>, socket: PathBuf) -> Result<()
         engine.run(happened, strays, stop).await;
         // Nobody new is served while the rest is taken down; the socket goes with its listener.
         clients.abort();
-        watcher.abort();
+        watchers.iter().for_each(|watcher| watcher.abort());
         let _ = clients.await;
         engine.close().await;
         Ok(())

@@ -1,7 +1,7 @@
 //! The host's own addresses that peers might reach, and word of their change.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use if_addrs::IfAddr;
 
@@ -58,6 +58,31 @@ pub fn addresses(except_interface: Option<&str>) -> io::Result<Vec<HostAddress>>
     found.sort();
     found.dedup();
     Ok(found)
+}
+
+/// Where a packet to the internet would go: addresses kept for documentation (RFC 5737, RFC 3849), which are nobody's.
+const ELSEWHERE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+];
+
+/// The own address that leads out, for each family that has a way there: another one when the default route moved. Asks
+/// the system for its choice; nothing is sent.
+pub fn outward() -> Vec<IpAddr> {
+    ELSEWHERE
+        .into_iter()
+        .filter_map(|there| {
+            let any: IpAddr = if there.is_ipv4() {
+                Ipv4Addr::UNSPECIFIED.into()
+            } else {
+                Ipv6Addr::UNSPECIFIED.into()
+            };
+            let socket = UdpSocket::bind(SocketAddr::new(any, 0)).ok()?;
+            socket.connect(SocketAddr::new(there, 9)).ok()?;
+            Some(socket.local_addr().ok()?.ip())
+        })
+        .filter(|address| !address.is_unspecified())
+        .collect()
 }
 
 fn may_be_reached(address: IpAddr) -> bool {

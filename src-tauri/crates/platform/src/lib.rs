@@ -10,6 +10,7 @@
 //! | [`adapter`] | the virtual network adapter (TUN) |
 //! | [`routes`] | routes that clash with the party's range |
 //! | [`interfaces`] | the host's own addresses, and word of their change |
+//! | [`sleep`] | noticing that the computer slept |
 //! | [`udp`] | the primary UDP sockets |
 //! | [`poll`] | waiting for several of these at once, and being woken |
 //! | [`realtime`] | priority of the data thread |
@@ -35,6 +36,7 @@ pub mod rights;
 pub mod routes;
 #[cfg(any(test, windows))]
 mod sid;
+pub mod sleep;
 pub mod udp;
 #[cfg(windows)]
 mod windows;

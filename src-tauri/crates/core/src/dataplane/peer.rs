@@ -30,6 +30,9 @@ const WAIT: Duration = Duration::from_secs(1);
 const HEARD: Duration = Duration::from_secs(1);
 const HEARD_PATHS: usize = 4;
 const HEARD_ALL: Pace = Pace::new(8, 16);
+/// Packets that go out for this long while nothing authentic comes are told, and again this often: games and
+/// transfers answer sooner, and the path of those that don't is asked a little more often.
+const QUIET: Duration = Duration::from_millis(250);
 /// How often it is told that the other side should begin a handshake.
 const WANTED: Duration = Duration::from_millis(250);
 
@@ -47,6 +50,8 @@ pub(super) struct Peer {
     heard: [Option<(Path, Instant)>; HEARD_PATHS],
     heard_all: Used,
     wanted: Option<Instant>,
+    /// When the first packet went out since something authentic came, or it was told that nothing does.
+    unanswered: Option<Instant>,
 }
 
 /// A handshake that goes on until there is a new session or no path.
@@ -87,6 +92,7 @@ impl Peer {
             heard: [None; HEARD_PATHS],
             heard_all: Used::default(),
             wanted: None,
+            unanswered: None,
         };
         peer.attempt(now);
         peer
@@ -235,8 +241,18 @@ impl Peer {
             Some(length) => {
                 step.out.put(path, length);
                 step.counters.sent.add(packet.len());
+                self.watch_for_answers(step);
             }
             None => step.counters.drop(Reason::NoSession),
+        }
+    }
+
+    /// A packet went out.
+    fn watch_for_answers(&mut self, step: &mut Step<'_>) {
+        let since = *self.unanswered.get_or_insert(step.now);
+        if step.now.saturating_duration_since(since) >= QUIET {
+            self.unanswered = Some(step.now);
+            step.report(Report::Quiet(self.slot));
         }
     }
 
@@ -344,6 +360,7 @@ impl Peer {
     }
 
     fn hear(&mut self, step: &mut Step<'_>, path: Path) {
+        self.unanswered = None;
         let known = self
             .heard
             .iter()

@@ -376,6 +376,31 @@ fn a_peer_is_reported_as_heard_once_a_second_by_each_path() {
 }
 
 #[test]
+fn packets_that_nobody_answers_are_told_every_quarter_of_a_second() {
+    let mut party = Party::connected(2);
+    let quiet = |reports: &[Report]| {
+        let told = reports.iter().filter(|report| matches!(report, Report::Quiet(_)));
+        told.count()
+    };
+    for (answers, told) in [(false, 3..=4), (true, 0..=0)] {
+        party.reports(1);
+        for _ in 0..100 {
+            party.say(1, 2, b"anybody there?");
+            if answers {
+                party.say(2, 1, b"yes");
+            }
+            party.settle();
+            party.pass(10 * MS);
+        }
+        let quiet = quiet(&party.reports(1));
+        assert!(told.contains(&quiet), "{quiet} times");
+        // Whatever was on its way.
+        party.say(2, 1, b"well");
+        party.settle();
+    }
+}
+
+#[test]
 fn a_replayed_datagram_is_refused() {
     let mut party = Party::connected(2);
     party.say(1, 2, b"once");

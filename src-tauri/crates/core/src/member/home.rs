@@ -1,14 +1,15 @@
 //! The party's home: finding it, entering it, and its coming and going.
 
 use super::Member;
+use crate::connection::Peer;
 use crate::control::{Asked, News};
 use crate::io::{ConnId, ControlEvent, Event, Home, Hosting, Output};
 use crate::party::{Active, Adapter, Creating, Entry, Joining, Party, Phase, Reach};
-use crate::records::{self, Record};
+use crate::records;
 use crate::roster::Roster;
 use crate::seek::{Found, Goal, NewHome, Patience, Seek};
 use lanrage_proto::control::{RelayOffer, Request};
-use lanrage_proto::ids::{Epoch, Version};
+use lanrage_proto::ids::Version;
 use lanrage_proto::server_url::is_reachable_unicast;
 use lanrage_proto::{Fault, FaultCode, Invite, ServerUrl, limits};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -220,6 +221,7 @@ impl Member {
             adapter: Adapter::Waiting,
             version: home.version,
             roster: Roster::default(),
+            own: None,
             published: None,
             paging: None,
             last_snapshot: None,
@@ -251,6 +253,7 @@ impl Member {
             adapter: Adapter::Waiting,
             version: home.version,
             roster: Roster::default(),
+            own: None,
             published: None,
             paging: None,
             last_snapshot: None,
@@ -303,51 +306,11 @@ impl Member {
             active.paging = None;
             active.last_snapshot = None;
             active.listed = None;
+            active.roster.peers_mut().for_each(Peer::home_is_back);
         }
         self.changed = true;
         self.publish(now);
         self.look_again(now);
-    }
-
-    /// Publishes the own record if it says something new, or the home does not have it yet.
-    pub(super) fn publish(&mut self, now: Instant) {
-        let Party::Active(active) = &mut self.party else {
-            return;
-        };
-        let candidates = self.desk.candidates(active.opened.range, active.seen_as);
-        let nat = self.desk.nat.report().leading().kind;
-        let published = active.published.as_ref();
-        if published.is_some_and(|(said, was)| (said, *was) == (&candidates, nat))
-            || !matches!(active.reach, Reach::Home(_))
-        {
-            return;
-        }
-        let record = Record {
-            name: active.ident.player.clone(),
-            seal: active.ident.me.seal_public(),
-            wg: active.ident.me.wg_public(),
-            slot: active.slot,
-            session: self.desk.session,
-            candidates: candidates.clone(),
-            nat,
-        };
-        let seq = self.desk.next_seq();
-        let (keys, me) = (&active.ident.keys, &active.ident.me);
-        match records::seal_record(keys, me, Epoch::default(), seq, &record, &mut self.desk.rng) {
-            Ok(sealed) => {
-                active.roster.set_own(&sealed);
-                active.published = Some((candidates, nat));
-                if let Some(link) = active.link() {
-                    link.ask(
-                        now,
-                        Asked::Update,
-                        Request::UpdatePeer { record: sealed },
-                        &mut self.desk.out,
-                    );
-                }
-            }
-            Err(error) => tracing::error!(%error, "the own record can't be sealed"),
-        }
     }
 
     /// Asks for the member list, unless that was just done.

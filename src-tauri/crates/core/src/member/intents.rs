@@ -165,6 +165,7 @@ impl Member {
             adapter: Adapter::Waiting,
             version: Version::default(),
             roster: Roster::default(),
+            own: None,
             published: None,
             paging: None,
             last_snapshot: None,
@@ -177,6 +178,9 @@ impl Member {
         let mut cx = self.desk.context(&active.ident, active.opened.range, 0);
         for record in saved.records {
             active.roster.remember(now, record, active.slot, &mut cx);
+        }
+        for member in &saved.heard {
+            active.roster.remember_heard(member);
         }
         self.transition(Party::Active(Box::new(active)), "resume");
         self.answers.push(Output::Answer(answer, Ok(Outcome::Resuming)));

@@ -252,7 +252,7 @@ impl Member {
         }
     }
 
-    /// A word that came by a path rather than by the home.
+    /// A word or a record that came by a path rather than by the home.
     pub(super) fn word(&mut self, now: Instant, from: MemberId, word: Sealed) {
         let Party::Active(active) = &mut self.party else {
             return;
@@ -264,7 +264,7 @@ impl Member {
             // Passed on by somebody who may not know yet that its author is back.
             Ok(Word::Leave) if author != from && active.roster.spoke_since(&author, word.seq) => {}
             Ok(Word::Leave) => self.peer_left(now, author, Some(word)),
-            Err(error) => tracing::debug!(%error, "a word by a path does not hold"),
+            Err(_) => self.record_by_path(now, word),
         }
     }
 }

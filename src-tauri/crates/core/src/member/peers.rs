@@ -53,17 +53,22 @@ impl Member {
                 (None, BTreeSet::new())
             }
         };
-        let mapped: Vec<SocketAddr> = self.desk.nat.report().mapped().collect();
+        let before = self.desk.nat.report().mapped_by_family();
         self.desk.nat(now, range, &others, arrived);
         if !self.desk.nat.take_changed() {
             return;
         }
         self.changed = true;
+        let after = self.desk.nat.report().mapped_by_family();
+        let moved = self.desk.nat.take_moved();
         if let Party::Active(active) = &mut self.party
-            && !self.desk.nat.report().mapped().eq(mapped)
+            && before != after
         {
             for peer in active.roster.peers_mut() {
-                peer.seen_elsewhere(now);
+                peer.seen_elsewhere(now, moved.is_some());
+            }
+            if let Some(displaced) = moved {
+                self.seen_elsewhere(now, displaced);
             }
         }
         self.publish(now);
@@ -120,17 +125,23 @@ impl Member {
         };
         let view = active.view();
         let mut calls = Vec::new();
+        let mut alarm = false;
         let mut cx = self.desk.context(&active.ident, active.opened.range, view);
         for peer in active.roster.peers_mut() {
             let wants = peer.wake(now, &mut cx);
             self.changed |= wants.view;
+            alarm |= wants.alarm;
             if wants.call {
                 calls.push(peer.member);
             }
         }
+        if alarm {
+            self.alarm(now);
+        }
         for member in calls {
             self.call(now, member);
         }
+        self.pass_records(now);
         self.compare_views(now);
         let Party::Active(active) = &mut self.party else {
             return;

@@ -14,6 +14,13 @@ const PAUSES: [Duration; 4] = [
     Duration::from_millis(2000),
 ];
 
+/// The pauses where players wait for the answer, and a wrong silence costs no more than asking others as well.
+const HURRIED: [Duration; 3] = [
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+    Duration::from_millis(750),
+];
+
 /// What time brought a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Turn {
@@ -27,6 +34,7 @@ pub(super) enum Turn {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) id: TransactionId,
+    pauses: &'static [Duration],
     tries: usize,
     sent: Instant,
 }
@@ -38,8 +46,17 @@ impl Pending {
         cx.ask(now, to, id, Change::Nothing);
         Self {
             id,
+            pauses: &PAUSES,
             tries: 1,
             sent: now,
+        }
+    }
+
+    /// As [`Pending::ask`], in a hurry.
+    pub(super) fn ask_soon(now: Instant, to: SocketAddr, cx: &mut Surroundings<'_>) -> Self {
+        Self {
+            pauses: &HURRIED,
+            ..Self::ask(now, to, cx)
         }
     }
 
@@ -47,7 +64,7 @@ impl Pending {
         if now < self.next_wake() {
             return Turn::Waits;
         }
-        if self.tries >= PAUSES.len() {
+        if self.tries >= self.pauses.len() {
             return Turn::GaveUp;
         }
         self.tries += 1;
@@ -57,7 +74,7 @@ impl Pending {
     }
 
     pub(super) fn next_wake(&self) -> Instant {
-        let pause = PAUSES.get(self.tries - 1).or(PAUSES.last());
+        let pause = self.pauses.get(self.tries - 1).or(self.pauses.last());
         self.sent + pause.copied().unwrap_or_default()
     }
 

@@ -98,10 +98,37 @@ impl Watch {
         std::mem::take(&mut self.changed)
     }
 
+    /// Whether this computer was found mapped to another address or port than before, since this was last asked; to
+    /// another address, if the word is `true`.
+    pub(crate) fn take_moved(&mut self) -> Option<bool> {
+        let moved = [self.v4.moved.take(), self.v6.moved.take()];
+        moved.into_iter().flatten().max()
+    }
+
     /// Whether a discovery runs, which has to know what else is sent to.
     pub(crate) fn is_discovering(&self) -> bool {
         let discovers = |side: &Side| matches!(side.stage, Stage::Discovering(_));
         discovers(&self.v4) || discovers(&self.v6)
+    }
+
+    /// The mapping may be another: looks now rather than at the next turn.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        for side in [&mut self.v4, &mut self.v6] {
+            if let Stage::Keeping { keep: Some(keep), .. } = &mut side.stage {
+                keep.hurry(now);
+            }
+        }
+    }
+
+    /// This computer is elsewhere: what was found out is of the past, as is who was let in.
+    pub(crate) fn anew(&mut self, now: Instant) {
+        for side in [&mut self.v4, &mut self.v6] {
+            side.contacted.clear();
+            side.pause = FIRST_RETRY;
+            if !matches!(side.stage, Stage::Off) {
+                side.discover(now);
+            }
+        }
     }
 
     /// A STUN message came from this address.
@@ -126,9 +153,11 @@ impl Watch {
                 discovery.datagram(now, from, bytes, &mut cx);
             }
             Stage::Keeping { keep, .. } => {
-                if keep.as_mut().is_some_and(|keep| keep.moved(now, from, bytes)) {
-                    // Another mapping, into which nobody was let yet.
+                if let Some(mapped) = keep.as_mut().and_then(|keep| keep.moved(now, from, bytes)) {
+                    // Another mapping, into which nobody was let yet. Peers wait to be told of it.
                     contacted.clear();
+                    side.note_move(mapped);
+                    side.report.mapped = Some(mapped);
                     side.discover(now);
                 }
             }
@@ -193,6 +222,8 @@ struct Side {
     contacted: Contacted,
     stage: Stage,
     report: FamilyReport,
+    /// The mapping is another than before; another address, if the word is `true`.
+    moved: Option<bool>,
     pause: Duration,
 }
 
@@ -203,12 +234,22 @@ impl Default for Side {
             contacted: Contacted::default(),
             stage: Stage::Off,
             report: FamilyReport::unknown(Reason::Untried),
+            moved: None,
             pause: FIRST_RETRY,
         }
     }
 }
 
 impl Side {
+    /// This mapping is another than the one before.
+    fn note_move(&mut self, mapped: SocketAddr) {
+        let displaced = self
+            .report
+            .mapped
+            .is_some_and(|before| before.ip() != mapped.ip());
+        self.moved = self.moved.max(Some(displaced));
+    }
+
     /// Begins anew if that is another basis than before.
     fn rest_on(&mut self, now: Instant, wanted: Option<Basis>) {
         if self.basis == wanted {
@@ -281,8 +322,14 @@ impl Side {
         }
     }
 
-    /// Takes over what a discovery knows so far. What was known before stays until it knows better.
+    /// Takes over what a discovery knows so far. What was known before stays until it knows better. Two servers may see
+    /// two ports, so that only another address is a move.
     fn learn(&mut self, new: FamilyReport) {
+        if let (Some(before), Some(mapped)) = (self.report.mapped, new.mapped)
+            && before.ip() != mapped.ip()
+        {
+            self.note_move(mapped);
+        }
         let old = &self.report;
         match new.reason {
             // It began anew without a sign that anything is different.
@@ -333,6 +380,7 @@ impl Side {
             server,
             mapped,
             pending: None,
+            hurried: false,
             next: self.contacted.last(server).unwrap_or(now) + KEEP,
         })
     }
@@ -353,22 +401,28 @@ struct Keep {
     mapped: SocketAddr,
     /// The request on its way.
     pending: Option<Pending>,
+    /// The next request is one that somebody waits for.
+    hurried: bool,
     next: Instant,
 }
 
 impl Keep {
-    /// Takes in what may be the server's answer; whether it tells of another mapping.
-    fn moved(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> bool {
+    /// Takes in what may be the server's answer; the mapping it tells of, if that is another.
+    fn moved(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Option<SocketAddr> {
         let awaited = self.pending.as_ref().map(|pending| pending.id);
         if from != self.server || awaited.is_none() || awaited != stun::transaction_of(bytes) {
-            return false;
+            return None;
         }
-        let Some(mapped) = stun::answer(bytes).and_then(|answer| answer.mapped) else {
-            return false;
-        };
+        let mapped = stun::answer(bytes)?.mapped?;
         self.pending = None;
         self.next = now + KEEP;
-        mapped != self.mapped
+        (mapped != self.mapped).then_some(mapped)
+    }
+
+    /// Asks at once, unless it just did.
+    fn hurry(&mut self, now: Instant) {
+        self.hurried = true;
+        self.next = now;
     }
 
     /// Sends what is due; `false` when its server answers no more.
@@ -377,7 +431,9 @@ impl Keep {
             Some(pending) => pending.wake(now, self.server, cx) != Turn::GaveUp,
             None => {
                 if now >= self.next {
-                    self.pending = Some(Pending::ask(now, self.server, cx));
+                    let hurried = std::mem::take(&mut self.hurried);
+                    let ask = if hurried { Pending::ask_soon } else { Pending::ask };
+                    self.pending = Some(ask(now, self.server, cx));
                 }
                 true
             }

@@ -31,6 +31,7 @@ fn ping() -> Message {
         session: 1,
         view: u64::MAX,
         wants_handshake: true,
+        moved: false,
     }
 }
 

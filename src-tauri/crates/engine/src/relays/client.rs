@@ -34,6 +34,8 @@ const STUCK: Duration = Duration::from_secs(3);
 pub(super) enum End {
     /// Nobody wants it any more; it was given back.
     Unwanted,
+    /// This computer moved: another one is wanted at once.
+    Anew,
     /// It was lost.
     Lost(String),
 }
@@ -162,7 +164,13 @@ impl Session {
                     }
                 }
                 changed = plans.changed() => match changed {
-                    Ok(()) => plan = plans.borrow_and_update().clone(),
+                    Ok(()) => {
+                        let before = plan.anew;
+                        plan = plans.borrow_and_update().clone();
+                        if plan.anew != before {
+                            return End::Anew;
+                        }
+                    }
                     Err(_) => {
                         self.give_back().await;
                         tracing::debug!("a relay's allocation is given back");

@@ -1,0 +1,292 @@
+//! Friends far apart whose addresses change, whose routers forget, whose lines are cut and whose engines die, in the
+//! middle of a game: how long one hears nothing of the other.
+
+use super::{ms, seconds};
+use lanrage_proto::FaultCode;
+use lanrage_tests::sim::{Link, Looks, Nat, Node, Place, Ports, Sim};
+use std::time::Duration;
+
+/// What a game gets over after a change of network.
+const MOVED: Duration = seconds(3);
+/// What it gets over where nothing but a mapping or an engine was lost.
+const REBOUND: Duration = seconds(2);
+
+const FULL: Option<Nat> = Some(Nat::cone(Looks::Nothing));
+const RESTRICTED: Option<Nat> = Some(Nat::cone(Looks::Address));
+const PORT_RESTRICTED: Option<Nat> = Some(Nat::cone(Looks::AddressAndPort));
+const OPEN: Option<Nat> = None;
+/// A home router as most are: it keeps ports where it can.
+const USUAL: Option<Nat> = Some(Nat {
+    ports: Ports::Kept,
+    ..Nat::cone(Looks::AddressAndPort)
+});
+
+const PAIRS: [[Option<Nat>; 2]; 7] = [
+    [OPEN, OPEN],
+    [OPEN, PORT_RESTRICTED],
+    [FULL, RESTRICTED],
+    [RESTRICTED, PORT_RESTRICTED],
+    [PORT_RESTRICTED, PORT_RESTRICTED],
+    [USUAL, PORT_RESTRICTED],
+    [OPEN, Some(Nat::SYMMETRIC)],
+];
+
+/// As a good line is, and as a bad one: 20 ms each way, 2 ms of jitter, one in a hundred lost.
+const LINES: [Link; 2] = [
+    Link::GOOD,
+    Link {
+        latency: ms(20),
+        jitter: ms(2),
+        loss: 0.01,
+        ..Link::GOOD
+    },
+];
+
+/// Two friends at a game: a packet every 20 ms in both directions.
+struct Game {
+    sim: Sim,
+    friends: [Node; 2],
+    routers: [Option<Node>; 2],
+    what: String,
+    /// When the last thing happened to them.
+    since: Duration,
+}
+
+impl Game {
+    fn begin(seed: u64, nats: [Option<Nat>; 2], line: Link) -> Self {
+        let mut sim = Sim::new(seed);
+        sim.all_links(line);
+        let stun = sim.stun_server("stun", 2);
+        let address = sim.stun_address(stun);
+        sim.ask_stun(&[address]);
+        let server = sim.server("server", Place::Internet);
+        let url = sim.url(server);
+        let mut home = |number: usize, name: &str| {
+            let lan = Place::Lan(u8::try_from(number + 1).unwrap());
+            let nat = nats[number];
+            let router = nat.map(|nat| sim.router(&format!("router{number}"), lan, Place::Internet, nat));
+            let place = if nat.is_some() { lan } else { Place::Internet };
+            let friend = sim.player_on(name, place, url.clone());
+            if let Some(router) = router {
+                // The line is the provider's; at home there is a cable.
+                let cable = Link {
+                    latency: ms(1),
+                    ..Link::GOOD
+                };
+                sim.link(friend, router, cable);
+            }
+            (friend, router)
+        };
+        let ((anna, anna_router), (tom, tom_router)) = (home(0, "anna"), home(1, "tom"));
+        let party = sim.create(anna, "Friday night");
+        sim.join(tom, &party.invite);
+        sim.wait_connected(&[anna, tom], seconds(10));
+        // Long enough for the NATs to be known.
+        sim.run_for(seconds(20));
+        for (from, to) in [(anna, tom), (tom, anna)] {
+            sim.app_chat(from, to, ms(20), seconds(60));
+        }
+        sim.run_for(seconds(1));
+        Self {
+            since: sim.elapsed(),
+            sim,
+            friends: [anna, tom],
+            routers: [anna_router, tom_router],
+            what: format!("seed {seed}, {nats:?}, {} ms", line.latency.as_millis()),
+        }
+    }
+
+    /// From here on silence is measured.
+    fn mark(&mut self) {
+        self.since = self.sim.elapsed();
+    }
+
+    /// The router of a friend, or the friend where there is none.
+    fn edge(&self, who: usize) -> Node {
+        self.routers[who].unwrap_or(self.friends[who])
+    }
+
+    /// The friend's home gets another public address.
+    fn move_home(&mut self, who: usize) {
+        match self.routers[who] {
+            Some(router) => self.sim.router_moves(router),
+            None => self.sim.move_to(self.friends[who], Place::Internet),
+        }
+    }
+
+    /// Neither hears nothing of the other for longer than the limit. Returns the longest silence.
+    #[track_caller]
+    fn goes_on(&mut self, limit: Duration) -> Duration {
+        self.sim.run_for(seconds(10));
+        let [anna, tom] = self.friends;
+        let there = self.sim.longest_silence(anna, tom, self.since);
+        let back = self.sim.longest_silence(tom, anna, self.since);
+        assert!(
+            there.max(back) <= limit,
+            "{}: {there:?} without Anna, {back:?} without Tom",
+            self.what
+        );
+        there.max(back)
+    }
+}
+
+/// Plays every pair on every line with some seeds, and prints the longest silences.
+fn every_game(what: &str, seeds: u64, mut play: impl FnMut(&mut Game) -> Duration) {
+    for line in LINES {
+        let mut silences = Vec::new();
+        for nats in PAIRS {
+            for seed in 0..seeds {
+                silences.push(play(&mut Game::begin(seed, nats, line)));
+            }
+        }
+        silences.sort_unstable();
+        println!(
+            "{what}, {} ms lines: median {:.2} s, longest {:.2} s of {}",
+            line.latency.as_millis(),
+            silences[silences.len() / 2].as_secs_f64(),
+            silences[silences.len() - 1].as_secs_f64(),
+            silences.len()
+        );
+    }
+}
+
+#[test]
+fn a_router_that_forgets_everything_costs_less_than_two_seconds() {
+    for who in 0..2 {
+        every_game("a router forgets", 5, |game| {
+            if let Some(router) = game.routers[who] {
+                game.sim.router_forgets(router);
+            }
+            game.goes_on(REBOUND)
+        });
+    }
+}
+
+#[test]
+fn another_public_address_of_one_costs_less_than_three_seconds() {
+    for who in 0..2 {
+        every_game("another address", 5, |game| {
+            game.move_home(who);
+            game.goes_on(MOVED)
+        });
+    }
+}
+
+#[test]
+fn other_public_addresses_of_both_at_once_cost_less_than_three_seconds() {
+    every_game("other addresses of both", 5, |game| {
+        game.move_home(0);
+        game.move_home(1);
+        game.goes_on(MOVED)
+    });
+}
+
+#[test]
+fn after_ten_seconds_without_a_line_the_game_goes_on_within_three() {
+    for who in 0..2 {
+        every_game("a line cut for 10 s", 3, |game| {
+            let edge = game.edge(who);
+            game.sim.cut_off(edge);
+            game.sim.run_for(seconds(10));
+            game.sim.reconnect(edge);
+            game.mark();
+            game.goes_on(MOVED)
+        });
+    }
+}
+
+#[test]
+fn a_cable_pulled_for_five_seconds_costs_less_than_three_more() {
+    for who in 0..2 {
+        every_game("an interface gone for 5 s", 3, |game| {
+            let friend = game.friends[who];
+            game.sim.unplug(friend);
+            game.sim.run_for(seconds(5));
+            game.sim.plug_in(friend);
+            game.mark();
+            game.goes_on(MOVED)
+        });
+    }
+}
+
+#[test]
+fn an_hour_of_sleep_costs_less_than_three_seconds() {
+    for who in 0..2 {
+        every_game("an hour of sleep", 3, |game| {
+            let friend = game.friends[who];
+            game.sim.sleep(friend);
+            game.sim.run_for(seconds(3600));
+            game.sim.wake_up(friend);
+            game.mark();
+            let [anna, tom] = game.friends;
+            for (from, to) in [(anna, tom), (tom, anna)] {
+                game.sim.app_chat(from, to, ms(20), seconds(20));
+            }
+            game.goes_on(MOVED)
+        });
+    }
+}
+
+#[test]
+fn an_engine_killed_and_started_again_costs_less_than_two_seconds() {
+    for who in 0..2 {
+        every_game("an engine killed", 5, |game| {
+            let friend = game.friends[who];
+            game.sim.crash(friend);
+            game.sim.run_for(ms(200));
+            game.sim.restart(friend);
+            game.goes_on(REBOUND)
+        });
+    }
+}
+
+#[test]
+fn without_a_home_friends_who_moved_are_found_through_a_third() {
+    for seed in 0..5 {
+        let mut sim = Sim::new(seed);
+        let stun = sim.stun_server("stun", 2);
+        let address = sim.stun_address(stun);
+        sim.ask_stun(&[address]);
+        let server = sim.server("server", Place::Internet);
+        let url = sim.url(server);
+        let anna = sim.player_on("anna", Place::Internet, url.clone());
+        let mut routers = Vec::new();
+        let friends: Vec<Node> = [(1, "tom"), (2, "zoe")]
+            .into_iter()
+            .map(|(lan, name)| {
+                let home = Place::Lan(lan);
+                let nat = Nat::cone(Looks::AddressAndPort);
+                routers.push(sim.router(&format!("router{lan}"), home, Place::Internet, nat));
+                sim.player_on(name, home, url.clone())
+            })
+            .collect();
+        let party = sim.create(anna, "Friday night");
+        for friend in &friends {
+            sim.join(*friend, &party.invite);
+        }
+        sim.wait_connected(&[anna, friends[0], friends[1]], seconds(10));
+        sim.run_for(seconds(20));
+        sim.kill_server(server);
+        sim.run_for(seconds(20));
+        for (from, to) in [(friends[0], friends[1]), (friends[1], friends[0])] {
+            sim.app_chat(from, to, ms(20), seconds(20));
+        }
+        sim.run_for(seconds(1));
+        let since = sim.elapsed();
+        sim.router_moves(routers[0]);
+        sim.run_for(seconds(10));
+        for (from, to) in [(friends[0], friends[1]), (friends[1], friends[0])] {
+            let silence = sim.longest_silence(from, to, since);
+            assert!(silence <= MOVED, "seed {seed}: {silence:?}");
+        }
+        for node in [anna, friends[0], friends[1]] {
+            assert!(!sim.has_condition(node, FaultCode::ViewsDiffer));
+        }
+        // What a path brought is no reason to call the server a liar that still has what was before.
+        sim.restart_server(server);
+        sim.run_for(seconds(40));
+        for node in [anna, friends[0], friends[1]] {
+            assert_eq!(sim.view(node).conditions, [], "{}", sim.name(node));
+        }
+    }
+}
