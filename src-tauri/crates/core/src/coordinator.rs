@@ -144,6 +144,23 @@ impl Agent {
         self.candidates.keys().copied()
     }
 
+    /// Whether the path is tried or used.
+    pub(crate) fn knows(&self, path: &Path) -> bool {
+        self.candidates.contains_key(path)
+    }
+
+    /// The paths that carry, as far as was seen lately.
+    pub(crate) fn valid(&self) -> impl Iterator<Item = Path> {
+        let valid = |(path, candidate): (&Path, &Candidate)| candidate.valid.map(|_| *path);
+        self.candidates.iter().filter_map(valid)
+    }
+
+    /// Drops paths that only the peer's datagrams spoke of.
+    pub(crate) fn forget_heard(&mut self, gone: impl Fn(&Path) -> bool) {
+        self.candidates
+            .retain(|path, candidate| candidate.source != Source::PeerReflexive || !gone(path));
+    }
+
     /// Drops the paths that no longer exist on this side.
     pub(crate) fn forget(&mut self, exists: impl Fn(&Path) -> bool) {
         self.candidates.retain(|path, _| exists(path));
@@ -156,19 +173,30 @@ impl Agent {
             .values()
             .filter(|c| c.source == Source::PeerReflexive)
             .count();
-        let candidate = match self.candidates.get_mut(&path) {
-            Some(candidate) => candidate,
-            None if reflexive < PEER_REFLEXIVE => {
-                self.candidates
-                    .entry(path)
-                    .or_insert(Candidate::new(now, Source::PeerReflexive, tier))
-            }
-            None => return,
-        };
+        if !self.candidates.contains_key(&path) && reflexive >= PEER_REFLEXIVE && !self.give_way() {
+            return;
+        }
+        let new = Candidate::new(now, Source::PeerReflexive, tier);
+        let candidate = self.candidates.entry(path).or_insert(new);
         // Its sender is there now: if this way was given up, it deserves a new start.
         if candidate.valid.is_none() && candidate.unanswered as usize >= BURST.len() {
             candidate.restart(now);
         }
+    }
+
+    /// Drops the unannounced path that was given up longest ago, if any was.
+    fn give_way(&mut self) -> bool {
+        let given_up = |candidate: &Candidate| {
+            candidate.source == Source::PeerReflexive
+                && candidate.valid.is_none()
+                && candidate.unanswered as usize >= BURST.len()
+        };
+        let candidates = self.candidates.iter();
+        let oldest = candidates
+            .filter(|(_, candidate)| given_up(candidate))
+            .min_by_key(|(path, candidate)| (candidate.started, **path))
+            .map(|(path, _)| *path);
+        oldest.is_some_and(|path| self.candidates.remove(&path).is_some())
     }
 
     /// Probes all candidates anew, as when the peer moved or this computer did.
