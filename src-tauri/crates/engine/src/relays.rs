@@ -47,7 +47,7 @@ enum Change {
 /// Where what a relay brings goes.
 #[derive(Clone)]
 pub(crate) struct Door {
-    pub(crate) data: crate::data::RelayDoor,
+    pub(crate) data: crate::data::Door,
     pub(crate) happenings: Happenings,
 }
 
@@ -86,7 +86,7 @@ impl Relays {
             self.running.insert(plan.id, Arc::clone(&queue));
             data.set_relay(plan.id, Some(Arc::clone(&queue)));
             let door = Door {
-                data: data.relay_door(),
+                data: data.door(),
                 happenings: self.happenings.clone(),
             };
             self.change(Change::Start(plan, queue, door));

@@ -140,9 +140,7 @@ fn peer() -> Running {
     // Asked, not bound to: a port that is tried out would be taken when the peer wants it.
     let asking = std::net::UdpSocket::bind((CLIENT, 0)).unwrap();
     asking.connect((PEER, 3480)).unwrap();
-    asking
-        .set_read_timeout(Some(Duration::from_millis(100)))
-        .unwrap();
+    asking.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let started = Instant::now();
     while asking.send(b"there?").is_err() || asking.recv(&mut [0; 64]).is_err() {
         assert!(started.elapsed() < PATIENCE, "the peer does not answer");
