@@ -9,5 +9,6 @@ mod nat;
 mod nat_matrix;
 mod nat_named;
 mod party;
+mod punching;
 mod server;
 mod stop;

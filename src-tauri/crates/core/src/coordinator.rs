@@ -18,6 +18,8 @@ const BURST: [Duration; 5] = [
 ];
 /// A candidate that never answered is tried once more this often.
 const SLOW: Duration = Duration::from_secs(10);
+/// One whose peer is heard but whose probes go unanswered begins anew at once, then after pauses that double up to this.
+const SLOWEST_REVIVAL: Duration = Duration::from_secs(30);
 /// Probes on the path in use: they carry the ping that players see and keep NAT bindings alive.
 const ON_CHOSEN: Duration = Duration::from_secs(1);
 /// Probes on other valid paths, so that a switch finds them measured.
@@ -79,6 +81,8 @@ struct Candidate {
     tier: Tier,
     /// Probes sent since the start or the last pong.
     unanswered: u32,
+    /// New starts since the last pong because the peer was heard.
+    revivals: u32,
     started: Instant,
     next_probe: Instant,
     valid: Option<Valid>,
@@ -178,8 +182,14 @@ impl Agent {
         }
         let new = Candidate::new(now, Source::PeerReflexive, tier);
         let candidate = self.candidates.entry(path).or_insert(new);
-        // Its sender is there now: if this way was given up, it deserves a new start.
-        if candidate.valid.is_none() && candidate.unanswered as usize >= BURST.len() {
+        // Its sender is there now: if this way was given up, it deserves a new start. Where answers keep coming too late,
+        // as through a relay that is overloaded, both sides' new starts would call forth each other's for ever.
+        let pause = (BURST[BURST.len() - 1] * (1 << candidate.revivals.min(6))).min(SLOWEST_REVIVAL);
+        if candidate.valid.is_none()
+            && candidate.unanswered as usize >= BURST.len()
+            && now >= candidate.started + pause
+        {
+            candidate.revivals += 1;
             candidate.restart(now);
         }
     }
@@ -259,6 +269,7 @@ impl Agent {
             last_pong: now,
         });
         candidate.unanswered = 0;
+        candidate.revivals = 0;
         let on_chosen = self.chosen == Some(path);
         if first && !on_chosen {
             // A second measurement soon, so that one slow first packet decides nothing.
@@ -371,6 +382,7 @@ impl Candidate {
             source,
             tier,
             unanswered: 0,
+            revivals: 0,
             started: now,
             next_probe: now,
             valid: None,
@@ -553,6 +565,31 @@ mod tests {
             Some(if p == path(1) { RTT * 4 } else { RTT * 5 })
         });
         assert_eq!(agent.chosen(), Some(path(3)));
+    }
+
+    #[test]
+    fn who_is_heard_and_never_answers_is_probed_less_and_less() {
+        let now = Instant::now();
+        let mut agent = Agent::default();
+        agent.told(now, [(path(1), Tier::Relay)]);
+        let probes = |agent: &mut Agent, from: u64, to: u64| -> usize {
+            let times = (from * 100..to * 100).map(|n| now + Duration::from_millis(n * 10));
+            times
+                .map(|now| {
+                    agent.heard(now, path(1), Tier::Relay);
+                    agent.due(now).len()
+                })
+                .sum()
+        };
+        assert!(probes(&mut agent, 0, 5) >= 10, "at first its being there counts");
+        probes(&mut agent, 5, 120);
+        assert!(
+            probes(&mut agent, 120, 180) <= 18,
+            "then it is hardly more than one in ten seconds"
+        );
+        agent.sent(now + Duration::from_secs(180), [1; 12], path(1));
+        agent.pong(now + Duration::from_secs(181), [1; 12], path(1));
+        assert_eq!(agent.choose(now + Duration::from_secs(181)), Some(Some(path(1))));
     }
 
     #[test]

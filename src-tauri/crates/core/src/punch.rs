@@ -53,8 +53,8 @@ pub const LASTS: Duration = Duration::from_secs(10);
 /// So much earlier than the side that comes from anywhere does the one with one port begin.
 pub const LEAD: Duration = Duration::from_secs(1);
 
-/// Ordinary probes get this long first; on one local network they need a fraction of it.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
+/// Ordinary probes get this long once both NATs are named; those to the same local network went out long before.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Between two tries with one peer, doubled each time …
 const FIRST_PAUSE: Duration = Duration::from_secs(15);
 /// … up to this.
