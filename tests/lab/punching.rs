@@ -6,7 +6,7 @@ use std::{fs, thread};
 
 use anyhow::{Context, Result, bail, ensure};
 use lanrage_tests::lab::{
-    Engine, Internet, Line, Nat, PATIENCE, PublicServer, Site, SiteOptions, eventually, felt, ping, scenario,
+    Engine, Internet, Line, Nat, PublicServer, Site, SiteOptions, eventually, felt, ping, scenario,
 };
 
 /// From both being in the party, through naming the NATs, to the hole: what a player waits at most for a way without a
@@ -99,6 +99,32 @@ fn switched_off_a_pair_stays_on_its_relay() -> Result<()> {
     })
 }
 
+#[test]
+fn an_engine_with_few_files_gets_through_and_stays_well() -> Result<()> {
+    scenario("few files", |lab| {
+        let internet = Internet::new(lab)?;
+        let nats = [Nat::SymmetricRandom, Nat::PortRestrictedCone].map(SiteOptions::new);
+        let sites = internet.sites(&nats)?;
+        let server = PublicServer::start(&internet, &[])?;
+        let mut anna = server.engine(sites[0].host()?, "Anna", &[])?;
+        anna.terminate()?;
+        // Room for an engine, and for some of the sockets that a hole may take.
+        anna.set_wrapper(&["prlimit", "--nofile=160:160"]);
+        anna.start_again()?;
+        let tom = server.engine(sites[1].host()?, "Tom", &[])?;
+        meet(&anna, &tom)?;
+        eventually("direct", HOLE, || {
+            let status = anna.status()?;
+            ensure!(!status.has_condition("too_many_files"), "{}", status.summary());
+            Ok(match (is_direct(&anna)?, is_direct(&tom)?) {
+                (true, true) => Ok(()),
+                _ => Err(status.summary()),
+            })
+        })?;
+        pings(&anna, &tom)
+    })
+}
+
 /// Two homes behind such NATs, on short lines and on long ones.
 fn holes(name: &str, nats: [Nat; 2], limit: Duration) -> Result<()> {
     for (line, far) in [
@@ -150,6 +176,10 @@ fn got_through(server: &PublicServer, sites: &[Site], limit: Duration) -> Result
             ensure!(open <= SOCKETS, "{open} sockets stay open");
         }
         leave(anna, tom)?;
+        // Else the NATs would still let in the STUN server's other address, and be named wrongly.
+        for site in sites {
+            site.forget()?;
+        }
     }
     Ok(())
 }

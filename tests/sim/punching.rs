@@ -137,6 +137,11 @@ fn within(nats: [Nat; 2], seeds: u64, limit: Duration, late: usize) -> Vec<Durat
         times.push(took);
     }
     times.sort();
+    let missed = times.iter().filter(|took| **took > limit).count();
+    assert!(
+        missed <= late,
+        "{missed} of {seeds} not within {limit:?}: {times:?}"
+    );
     println!(
         "median {:?}, worst {:?}",
         times[times.len() / 2],
