@@ -9,6 +9,7 @@ mod nat;
 mod nat_matrix;
 mod nat_named;
 mod party;
+mod punching;
 mod relays;
 mod roam;
 mod server;

@@ -17,6 +17,7 @@ mod liar;
 mod lies;
 mod moving;
 mod nat;
+mod punching;
 mod refused;
 mod roaming;
 mod silence;

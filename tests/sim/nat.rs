@@ -39,18 +39,18 @@ fn every_nat() -> impl Iterator<Item = Nat> {
 }
 
 /// Friends, each behind a router of her own or none, with a server and a STUN server with so many addresses.
-struct Homes {
-    sim: Sim,
+pub(super) struct Homes {
+    pub(super) sim: Sim,
     stun: Node,
     url: lanrage_proto::ServerUrl,
-    friends: Vec<Node>,
-    routers: Vec<Option<Node>>,
+    pub(super) friends: Vec<Node>,
+    pub(super) routers: Vec<Option<Node>>,
 }
 
 const NAMES: [&str; 6] = ["anna", "tom", "zoe", "ben", "cleo", "dan"];
 
 impl Homes {
-    fn new(seed: u64, nats: &[Option<Nat>], stun_addresses: usize) -> Self {
+    pub(super) fn new(seed: u64, nats: &[Option<Nat>], stun_addresses: usize) -> Self {
         let mut sim = Sim::new(seed);
         let stun = sim.stun_server("stun", stun_addresses);
         let address = sim.stun_address(stun);
@@ -86,7 +86,7 @@ impl Homes {
     }
 
     /// The first creates, the others join.
-    fn gather(&mut self) {
+    pub(super) fn gather(&mut self) {
         let party = self.sim.create(self.friends[0], "Friday night");
         for friend in &self.friends[1..] {
             self.sim.join(*friend, &party.invite);

@@ -60,6 +60,7 @@ impl Liar {
                 server: None,
                 range: PartyRange::DEFAULT,
                 relays: Vec::new(),
+                punching: true,
             };
             let mut member = Member::new(config, now);
             let network = Network {

@@ -1,6 +1,7 @@
 //! A computer: addresses, a disk, a clock of its own, and perhaps an engine (member, data plane, adapter) and a
 //! control plane. What the real engine's edges do with sockets and files is played here.
 
+use super::holes::Holes;
 use super::line::LineId;
 use super::nat::Router;
 use super::plane::{Disk, Plane};
@@ -31,6 +32,8 @@ pub(super) struct Machine {
     pub(super) router: Option<Router>,
     /// It answers STUN requests.
     pub(super) stun: bool,
+    /// Its engine makes holes through NATs.
+    pub(super) punching: bool,
     /// How far its clock is off, seconds.
     pub(super) clock_off: i64,
     pub(super) player: Option<Player>,
@@ -71,6 +74,7 @@ pub(super) struct Player {
     pub(super) found: Vec<SocketAddr>,
     /// When multicast DNS looks again.
     pub(super) looks_at: Duration,
+    pub(super) holes: Holes,
     intents: u64,
 }
 
@@ -84,6 +88,7 @@ impl Machine {
             is_server: false,
             router: None,
             stun: false,
+            punching: true,
             clock_off: 0,
             player: None,
             plane: None,
@@ -180,6 +185,7 @@ impl Sim {
             server: machine.server.clone(),
             range: PartyRange::DEFAULT,
             relays: Vec::new(),
+            punching: machine.punching,
         };
         machine.player = Some(Player {
             member: Member::new(config, now),
@@ -195,6 +201,7 @@ impl Sim {
             browsing: None,
             found: Vec::new(),
             looks_at: Duration::ZERO,
+            holes: Holes::default(),
             intents: 0,
         });
         let network = machine.network();
@@ -283,6 +290,7 @@ impl Sim {
             Output::Configure(wish) => self.configure(node, wish),
             // Machines know of no relay, so they wish for none.
             Output::Relays(_) => {}
+            Output::Holes(plans) => self.wish_holes(node, &plans),
             Output::Resolve(names) => self.look_up(node, names),
             Output::Table(table) => {
                 if let Some(player) = self.machine_mut(node).player.as_mut() {

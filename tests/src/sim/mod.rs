@@ -7,6 +7,7 @@
 //!
 //! - [`net`]: links, addresses, who reaches whom.
 //! - [`nat`]: routers that translate addresses.
+//! - [`holes`]: sockets for one peer alone.
 //! - [`stun`]: servers that tell where one comes from.
 //! - [`machine`]: a computer with an engine, its disk, its adapter; crash and restart.
 //! - [`line`]: the WebSockets' stand-in: ordered, reliable, late; and the hooks of a control plane that lies.
@@ -26,6 +27,7 @@
 pub mod app;
 mod describe;
 mod edge;
+pub mod holes;
 pub mod line;
 pub mod machine;
 mod moves;

@@ -31,6 +31,8 @@ pub enum Ports {
     Sequential,
     /// Any.
     Random,
+    /// Any, but one of 600 to 1023 where the sender's own is one of 512 to 1023, as Linux deals them.
+    RandomLowForLow,
 }
 
 /// How a router treats UDP.
@@ -89,6 +91,9 @@ struct Mapped {
     sent: BTreeMap<SocketAddr, Duration>,
 }
 
+/// What a mapping is found by from outside: the port and, where a port serves several at once as on Linux, for whom.
+type Outside = (u16, Option<SocketAddr>);
+
 /// What a mapping is found by: who sends, and what is looked at of where to.
 type Key = (SocketAddr, Option<IpAddr>, u16);
 
@@ -97,8 +102,8 @@ type Key = (SocketAddr, Option<IpAddr>, u16);
 pub(super) struct Router {
     pub(super) inside: Place,
     nat: Nat,
-    by_key: BTreeMap<Key, u16>,
-    by_port: BTreeMap<u16, Mapped>,
+    by_key: BTreeMap<Key, Outside>,
+    by_port: BTreeMap<Outside, Mapped>,
     strays: BTreeMap<SocketAddr, Duration>,
     last: u16,
     rng: ChaCha8Rng,
@@ -152,35 +157,39 @@ impl Router {
             Looks::Address => (from, Some(to.ip()), 0),
             Looks::AddressAndPort => (from, Some(to.ip()), to.port()),
         };
-        let port = match self.by_key.get(&key) {
-            Some(port) => *port,
+        let outside = match self.by_key.get(&key) {
+            Some(outside) => *outside,
             None => {
-                let port = self.free_port(from.port());
-                self.by_key.insert(key, port);
-                port
+                let shared = self.nat.ports == Ports::RandomLowForLow && looks == Looks::AddressAndPort;
+                let to = Some(to).filter(|_| shared);
+                let outside = (self.free_port(from.port(), to), to);
+                self.by_key.insert(key, outside);
+                outside
             }
         };
-        let mapped = self.by_port.entry(port).or_insert(Mapped {
+        let mapped = self.by_port.entry(outside).or_insert(Mapped {
             inside: from,
             used: now,
             sent: BTreeMap::new(),
         });
         mapped.used = now;
         mapped.sent.insert(to, now);
-        Some(port)
+        Some(outside.0)
     }
 
-    fn free_port(&mut self, own: u16) -> u16 {
-        if self.nat.ports == Ports::Kept && !self.by_port.contains_key(&own) {
+    fn free_port(&mut self, own: u16, to: Option<SocketAddr>) -> u16 {
+        if self.nat.ports == Ports::Kept && !self.by_port.contains_key(&(own, to)) {
             return own;
         }
         loop {
+            let low = self.nat.ports == Ports::RandomLowForLow && (512..1024).contains(&own);
             let port = match self.nat.ports {
-                Ports::Random => self.rng.next_u32() as u16,
+                _ if low => 600 + (self.rng.next_u32() % 424) as u16,
+                Ports::Random | Ports::RandomLowForLow => self.rng.next_u32() as u16,
                 Ports::Kept | Ports::Sequential => self.last.wrapping_add(1),
             };
             self.last = port;
-            if port >= 1024 && !self.by_port.contains_key(&port) {
+            if (port >= 1024 || low) && !self.by_port.contains_key(&(port, to)) {
                 return port;
             }
         }
@@ -189,7 +198,9 @@ impl Router {
     /// Something comes to an outside port; for whom inside, if it is let in.
     fn into(&mut self, now: Duration, from: SocketAddr, port: u16) -> Option<SocketAddr> {
         self.expire(now);
-        let mapped = self.by_port.get(&port).filter(|_| self.nat.udp)?;
+        let meant = [(port, None), (port, Some(from))];
+        let mut mapped = meant.iter().filter_map(|outside| self.by_port.get(outside));
+        let mapped = mapped.next().filter(|_| self.nat.udp)?;
         let passes = match self.nat.filtering {
             Looks::Nothing => true,
             Looks::Address => mapped.sent.keys().any(|to| to.ip() == from.ip()),

@@ -28,10 +28,20 @@ impl Sim {
         if self.machine(node).stun {
             return self.stun_answers(node, at, from, &bytes);
         }
-        if at.port() != DEFAULT_PORT {
-            return;
+        if at.port() == DEFAULT_PORT {
+            self.deliver(node, Path::primary(from), bytes);
+        } else if let Some(transport) = self.hole_at(node, at.port()) {
+            let path = Path {
+                transport,
+                remote: from,
+            };
+            self.deliver(node, path, bytes);
         }
-        let (now, path) = (self.instant(), Path::primary(from));
+    }
+
+    /// A datagram reaches an engine by one of its transports.
+    pub(super) fn deliver(&mut self, node: Node, path: Path, bytes: Vec<u8>) {
+        let now = self.instant();
         let machine = self.machine(node);
         if machine.player.is_none() || machine.asleep.is_some() {
             return;
@@ -74,14 +84,17 @@ impl Sim {
             player.initiations += 1;
         }
         assert!(
-            path == Path::primary(path.remote),
+            path == Path::primary(path.remote) || path.transport.is_hole(),
             "{} sends by {path:?}, a transport that no edge has",
             self.name(node)
         );
+        let Some(port) = self.port_of(node, path) else {
+            return;
+        };
         let place = self.machine(node).place;
         match self.own_source(node, path.remote.ip()) {
             Some(source) => {
-                let from = SocketAddr::new(source, DEFAULT_PORT);
+                let from = SocketAddr::new(source, port);
                 self.hop(node, place, path.remote, from, bytes);
             }
             None => self.no_way(node, path.remote, &bytes),

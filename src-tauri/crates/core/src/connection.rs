@@ -16,7 +16,7 @@ use lanrage_proto::ipc::{PathKind, PeerState, PeerTrouble};
 use lanrage_proto::{MemberId, Seq, Slot};
 use rand_core::RngCore;
 use std::collections::VecDeque;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 mod moves;
@@ -80,7 +80,7 @@ pub(crate) struct Peer {
     /// Counts the probes to this peer. It starts where the member's own count stands and gives it back in
     /// [`Peer::retire`], so that no number is used twice under the pair's keys.
     probes: Seq,
-    last_call: Seq,
+    last_signal: Seq,
     last_heard: Option<Instant>,
     /// Whether the last path there was led through a relay.
     was_relayed: bool,
@@ -151,7 +151,7 @@ impl Peer {
                 pushed: None,
             },
             probes: *cx.seq,
-            last_call: Seq::default(),
+            last_signal: Seq::default(),
             last_heard: None,
             was_relayed: false,
             differs: None,
@@ -214,7 +214,62 @@ impl Peer {
 
     /// Where this peer is sent to by each relay of ours.
     pub(crate) fn relayed_to(&self) -> impl Iterator<Item = Path> {
-        self.agent.paths().filter(|path| !path.transport.is_primary())
+        self.agent.paths().filter(|path| path.transport.is_relay())
+    }
+
+    /// Whether it is reached without a relay.
+    pub(crate) fn is_direct(&self) -> bool {
+        let direct = |kind| matches!(kind, PathKind::Lan | PathKind::Direct);
+        self.agent.chosen_kind().is_some_and(direct)
+    }
+
+    /// Sends a probe whose answer is not waited for: whoever hears it probes back.
+    pub(crate) fn knock(&mut self, path: Path, cx: &mut Context<'_>) {
+        let mut id = [0; 12];
+        cx.rng.fill_bytes(&mut id);
+        let message = Message::Ping {
+            id,
+            session: cx.session,
+            view: cx.view,
+            wants_handshake: false,
+        };
+        self.transmit(path, &message, cx);
+    }
+
+    /// Whether the path is tried or used.
+    pub(crate) fn knows(&self, path: &Path) -> bool {
+        self.agent.knows(path)
+    }
+
+    /// The paths that carry, as far as was seen lately.
+    pub(crate) fn valid_paths(&self) -> impl Iterator<Item = Path> {
+        self.agent.valid()
+    }
+
+    /// The path in use.
+    pub(crate) fn chosen(&self) -> Option<Path> {
+        self.agent.chosen()
+    }
+
+    /// Drops paths that only its datagrams spoke of.
+    pub(crate) fn forget_heard(&mut self, gone: impl Fn(&Path) -> bool) {
+        self.agent.forget_heard(gone);
+    }
+
+    /// Where its NAT shows it in IPv4, as it signed.
+    pub(crate) fn public_v4(&self) -> Option<Ipv4Addr> {
+        let reflexive = |candidate: &Candidate| match candidate.at.ip() {
+            IpAddr::V4(ip) if candidate.kind == CandidateKind::Reflexive => Some(ip),
+            IpAddr::V4(_) | IpAddr::V6(_) => None,
+        };
+        self.record.candidates.iter().find_map(reflexive)
+    }
+
+    /// Whether a signal of this number is newer than all before; from then on it is not.
+    pub(crate) fn accepts_signal(&mut self, seq: Seq) -> bool {
+        let newer = seq > self.last_signal;
+        self.last_signal = self.last_signal.max(seq);
+        newer
     }
 
     /// The peer's engine runs anew: its tunnel is made anew as well.
@@ -232,7 +287,7 @@ impl Peer {
         matches!(self.state, State::Connected | State::Degraded { .. })
     }
 
-    /// The peer asked to be reached at these addresses. `false` when this was said before.
+    /// The peer asked to be reached at these addresses.
     pub(crate) fn call(
         &mut self,
         now: Instant,
@@ -240,11 +295,7 @@ impl Peer {
         session: u64,
         candidates: &[Candidate],
         cx: &mut Context<'_>,
-    ) -> bool {
-        if seq <= self.last_call {
-            return false;
-        }
-        self.last_call = seq;
+    ) {
         // Said before the record that is here already: true once, no longer of use.
         if seq > self.sealed.seq {
             self.agent.told(now, cx.usable(candidates));
@@ -257,7 +308,6 @@ impl Peer {
                 self.agent.restart(now);
             }
         }
-        true
     }
 
     /// A datagram under this peer's index. Says what it carried for the party.
@@ -285,9 +335,9 @@ impl Peer {
                 if moved && self.agent.chosen() != Some(path) {
                     self.agent.doubt_chosen(now);
                 }
-                if !path.transport.is_primary() {
+                if path.transport.is_relay() {
                     self.agent.heard(now, path, Tier::Relay);
-                } else if cx.may_send_to(path.remote) {
+                } else if cx.may_answer(&self.member, path.remote) {
                     self.agent.heard(now, path, cx.tier_of(path.remote.ip()));
                 }
                 self.compare(now, view, cx.view);

@@ -4,10 +4,11 @@ use crate::coordinator::Tier;
 use crate::io::Output;
 use crate::keys::{MemberKeys, PartyKeys};
 use crate::path::Path;
+use crate::punch::Punch;
 use crate::records::{Candidate, CandidateKind};
 use crate::relays::{RelayUp, Relays};
-use lanrage_proto::Seq;
 use lanrage_proto::server_url::{is_near, is_reachable_unicast};
+use lanrage_proto::{MemberId, Seq};
 use rand_chacha::ChaCha20Rng;
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -24,6 +25,7 @@ pub(crate) struct Context<'a> {
     pub(crate) rng: &'a mut ChaCha20Rng,
     pub(crate) network: &'a crate::io::Network,
     pub(crate) relays: &'a Relays,
+    pub(crate) punch: &'a Punch,
     pub(crate) range: lanrage_proto::PartyRange,
     pub(crate) out: &'a mut VecDeque<Output>,
 }
@@ -79,6 +81,12 @@ impl Context<'_> {
                 .addresses
                 .iter()
                 .any(|(own, _)| own.is_ipv4() == ip.is_ipv4())
+    }
+
+    /// Whether a path to where a peer was heard from may be tried. Ports below 1024 are for the peer that a hole is
+    /// being made to.
+    pub(crate) fn may_answer(&self, peer: &MemberId, at: SocketAddr) -> bool {
+        self.may_send_to(at) || self.punch.expects(peer, at)
     }
 
     /// Within one of this computer's networks, or across a router.

@@ -21,6 +21,8 @@ const BURST: [Duration; 5] = [
 ];
 /// A candidate that never answered is tried once more this often.
 const SLOW: Duration = Duration::from_secs(10);
+/// One whose peer is heard but whose probes go unanswered begins anew at once, then after pauses that double up to this.
+const SLOWEST_REVIVAL: Duration = Duration::from_secs(30);
 /// Probes on the path in use: they carry the ping that players see and keep NAT bindings alive.
 const ON_CHOSEN: Duration = Duration::from_secs(1);
 /// Probes on other valid paths, so that a switch finds them measured.
@@ -77,6 +79,8 @@ struct Candidate {
     dropped: bool,
     /// Probes sent since the start or the last pong.
     unanswered: u32,
+    /// New starts since the last pong because the peer was heard.
+    revivals: u32,
     started: Instant,
     next_probe: Instant,
     valid: Option<Valid>,
@@ -176,6 +180,23 @@ impl Agent {
         self.candidates.keys().copied()
     }
 
+    /// Whether the path is tried or used.
+    pub(crate) fn knows(&self, path: &Path) -> bool {
+        self.candidates.contains_key(path)
+    }
+
+    /// The paths that carry, as far as was seen lately.
+    pub(crate) fn valid(&self) -> impl Iterator<Item = Path> {
+        let valid = |(path, candidate): (&Path, &Candidate)| candidate.valid.map(|_| *path);
+        self.candidates.iter().filter_map(valid)
+    }
+
+    /// Drops paths that only the peer's datagrams spoke of.
+    pub(crate) fn forget_heard(&mut self, gone: impl Fn(&Path) -> bool) {
+        self.candidates
+            .retain(|path, candidate| candidate.source != Source::PeerReflexive || !gone(path));
+    }
+
     /// Drops the paths that no longer exist on this side.
     pub(crate) fn forget(&mut self, exists: impl Fn(&Path) -> bool) {
         self.candidates.retain(|path, _| exists(path));
@@ -196,19 +217,36 @@ impl Agent {
             // It may have moved there: then the path in use should show soon that it is gone.
             self.hurry(now);
         }
-        let candidate = match self.candidates.get_mut(&path) {
-            Some(candidate) => candidate,
-            None if reflexive < PEER_REFLEXIVE => {
-                self.candidates
-                    .entry(path)
-                    .or_insert(Candidate::new(now, Source::PeerReflexive, tier))
-            }
-            None => return,
-        };
-        // Its sender is there now: if this way was given up, it deserves a new start.
-        if candidate.valid.is_none() && candidate.unanswered as usize >= BURST.len() {
+        if !self.candidates.contains_key(&path) && reflexive >= PEER_REFLEXIVE && !self.give_way() {
+            return;
+        }
+        let new = Candidate::new(now, Source::PeerReflexive, tier);
+        let candidate = self.candidates.entry(path).or_insert(new);
+        // Its sender is there now: if this way was given up, it deserves a new start. Where answers keep coming too late,
+        // as through a relay that is overloaded, both sides' new starts would call forth each other's for ever.
+        let pause = (BURST[BURST.len() - 1] * (1 << candidate.revivals.min(6))).min(SLOWEST_REVIVAL);
+        if candidate.valid.is_none()
+            && candidate.unanswered as usize >= BURST.len()
+            && now >= candidate.started + pause
+        {
+            candidate.revivals += 1;
             candidate.restart(now);
         }
+    }
+
+    /// Drops the unannounced path that was given up longest ago, if any was.
+    fn give_way(&mut self) -> bool {
+        let given_up = |candidate: &Candidate| {
+            candidate.source == Source::PeerReflexive
+                && candidate.valid.is_none()
+                && candidate.unanswered as usize >= BURST.len()
+        };
+        let candidates = self.candidates.iter();
+        let oldest = candidates
+            .filter(|(_, candidate)| given_up(candidate))
+            .min_by_key(|(path, candidate)| (candidate.started, **path))
+            .map(|(path, _)| *path);
+        oldest.is_some_and(|path| self.candidates.remove(&path).is_some())
     }
 
     /// Probes all candidates anew, as when the peer moved or this computer did.
@@ -355,6 +393,7 @@ impl Agent {
             proven,
         });
         candidate.unanswered = 0;
+        candidate.revivals = 0;
         let on_chosen = self.chosen == Some(path);
         if on_chosen {
             Vain::answered(&mut self.vain, sent);
@@ -560,6 +599,7 @@ impl Candidate {
             tier,
             dropped: false,
             unanswered: 0,
+            revivals: 0,
             started: now,
             next_probe: now,
             valid: None,
@@ -930,10 +970,36 @@ mod tests {
             rtt: RTT,
             deviation: Duration::ZERO,
             last_pong: later - Duration::from_secs(4),
+            proven: later - Duration::from_secs(4),
         });
         one.next_probe = later + Duration::from_secs(1);
         let (_, changes) = play(&mut agent, later, Duration::from_secs(20), |_, _, _| Some(RTT));
         assert_eq!(changes, [(Duration::ZERO, Some(path(2)))]);
+    }
+
+    #[test]
+    fn who_is_heard_and_never_answers_is_probed_less_and_less() {
+        let now = Instant::now();
+        let mut agent = Agent::default();
+        agent.told(now, [(path(1), Tier::Relay)]);
+        let probes = |agent: &mut Agent, from: u64, to: u64| -> usize {
+            let times = (from * 100..to * 100).map(|n| now + Duration::from_millis(n * 10));
+            times
+                .map(|now| {
+                    agent.heard(now, path(1), Tier::Relay);
+                    agent.due(now).len()
+                })
+                .sum()
+        };
+        assert!(probes(&mut agent, 0, 5) >= 10, "at first its being there counts");
+        probes(&mut agent, 5, 120);
+        assert!(
+            probes(&mut agent, 120, 180) <= 18,
+            "then it is hardly more than one in ten seconds"
+        );
+        agent.sent(now + Duration::from_secs(180), [1; 12], path(1));
+        agent.pong(now + Duration::from_secs(181), [1; 12], path(1));
+        assert_eq!(agent.choose(now + Duration::from_secs(181)), Some(Some(path(1))));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::io::{Network, Output};
 use crate::nat::watch::{Place, Watch};
 use crate::party::Ident;
 use crate::path::Path;
+use crate::punch::Punch;
 use crate::records::{Candidate, CandidateKind};
 use crate::relays::Relays;
 use lanrage_proto::server_url::is_reachable_unicast;
@@ -23,6 +24,7 @@ pub(crate) struct Desk {
     pub(crate) network: Network,
     pub(crate) relays: Relays,
     pub(crate) nat: Watch,
+    pub(crate) punch: Punch,
     pub(crate) next_conn: u32,
     pub(crate) out: VecDeque<Output>,
 }
@@ -43,6 +45,7 @@ impl Desk {
             rng: &mut self.rng,
             network: &self.network,
             relays: &self.relays,
+            punch: &self.punch,
             range,
             out: &mut self.out,
         }

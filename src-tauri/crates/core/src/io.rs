@@ -5,6 +5,7 @@
 
 use crate::keys::DeviceSeed;
 use crate::path::{Path, TransportId};
+use crate::punch::HolePlan;
 use crate::relays::{RelayEvent, RelayPlan, RelayServer};
 use crate::table::Table;
 use lanrage_proto::control::{ClientFrame, Sealed, ServerFrame};
@@ -33,6 +34,8 @@ pub struct Config {
     pub range: PartyRange,
     /// Relays of the player's own choosing, used before those that a control plane offers.
     pub relays: Vec<RelayServer>,
+    /// Whether holes are made through NATs that ordinary probes don't get through ([`crate::punch`]).
+    pub punching: bool,
 }
 
 /// A connection to a control plane; numbers are never used again within a run.
@@ -177,6 +180,9 @@ pub enum Output {
     Resolve(Option<Vec<String>>),
     /// Wish: the relays to hold allocations on. Datagrams are sent and received by them as by any transport.
     Relays(Vec<RelayPlan>),
+    /// Wish: UDP sockets for IPv4 that are open besides the primary ones, each a transport of its own. What can't be
+    /// opened is left out; datagrams by it are lost.
+    Holes(Vec<HolePlan>),
     /// Wish: what to remember across restarts. It must be on disk before later outputs are carried out.
     Persist(Option<Box<Saved>>),
     /// What became of an intent.
@@ -271,6 +277,13 @@ pub enum Event {
         /// To which.
         path: Option<Path>,
     },
+    /// A try to make a hole to a peer goes on.
+    Punch {
+        /// To whom.
+        slot: Slot,
+        /// How.
+        turn: &'static str,
+    },
     /// Something was refused; also a condition.
     Refused(Fault),
     /// The connection to the control plane changed.
@@ -292,6 +305,7 @@ impl std::fmt::Display for Event {
                 path: Some(path),
             } => write!(f, "peer {} by {path}", slot.get()),
             Event::Path { slot, path: None } => write!(f, "peer {} without a path", slot.get()),
+            Event::Punch { slot, turn } => write!(f, "hole to peer {}: {turn}", slot.get()),
             Event::Refused(fault) => write!(f, "refused: {fault} {:?}", fault.details),
             Event::Control(text) => write!(f, "control plane {text}"),
         }

@@ -22,6 +22,7 @@ mod pace;
 mod party;
 pub mod path;
 pub mod probe;
+pub mod punch;
 pub mod records;
 pub mod relays;
 mod roster;

@@ -10,6 +10,7 @@ mod moving;
 mod news;
 mod passing;
 mod peers;
+mod punch;
 mod relays;
 mod view;
 mod wishes;
@@ -18,6 +19,7 @@ use crate::conditions::Conditions;
 use crate::desk::Desk;
 use crate::io::{Config, Event, Hosting, Input, Output, Report};
 use crate::party::{Active, Adapter, Party, Phase, Reach};
+use crate::punch::Punch;
 use crate::relays::Relays;
 use lanrage_proto::{Fault, FaultCode, Seq};
 use rand_chacha::ChaCha20Rng;
@@ -61,6 +63,7 @@ impl Member {
                 network: Default::default(),
                 relays: Default::default(),
                 nat: Default::default(),
+                punch: Punch::new(config.punching),
                 next_conn: 1,
                 out: VecDeque::new(),
             },
@@ -97,6 +100,7 @@ impl Member {
     /// Lets time pass: everything due by now happens.
     pub fn wake(&mut self, now: Instant) {
         self.wake_party(now);
+        self.wake_punch(now);
         self.nat(now, None);
         self.conditions.wake(now);
         self.changed |= self.conditions.take_changed();
@@ -122,7 +126,8 @@ impl Member {
         let party = party.map(|at| (at, self.party.name()));
         let conditions = self.conditions.next_wake().map(|at| (at, "conditions"));
         let nat = self.desk.nat.next_wake().map(|at| (at, "nat"));
-        party.into_iter().chain(conditions).chain(nat).min()
+        let punch = self.desk.punch.next_wake().map(|at| (at, "punch"));
+        party.into_iter().chain(conditions).chain(nat).chain(punch).min()
     }
 
     /// The next thing to do, in order; none when all is said.

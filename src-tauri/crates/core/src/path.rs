@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-/// What a datagram leaves and arrives by. The primary UDP sockets are fixed; relays and short-lived sockets get
-/// further numbers.
+/// What a datagram leaves and arrives by. The primary UDP sockets are fixed; relays get further numbers, and the sockets
+/// that are opened for one peer alone ([`crate::punch`]) those from [`TransportId::FIRST_HOLE`] on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransportId(pub u16);
 
@@ -12,10 +12,22 @@ impl TransportId {
     pub const UDP4: TransportId = TransportId(0);
     /// The primary IPv6 UDP socket.
     pub const UDP6: TransportId = TransportId(1);
+    /// The first of the sockets opened for one peer alone; below are relays.
+    pub const FIRST_HOLE: TransportId = TransportId(0x8000);
 
     /// Whether it is one of the primary sockets.
     pub fn is_primary(self) -> bool {
         self == Self::UDP4 || self == Self::UDP6
+    }
+
+    /// Whether it is a socket opened for one peer alone.
+    pub fn is_hole(self) -> bool {
+        self >= Self::FIRST_HOLE
+    }
+
+    /// Whether it is a relay.
+    pub fn is_relay(self) -> bool {
+        !self.is_primary() && !self.is_hole()
     }
 
     /// The primary socket of the address's family.
@@ -47,6 +59,7 @@ impl std::fmt::Display for Path {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.transport {
             TransportId::UDP4 | TransportId::UDP6 => write!(f, "udp {}", self.remote),
+            transport if transport.is_hole() => write!(f, "hole {} {}", transport.0, self.remote),
             TransportId(relay) => write!(f, "relay {relay} {}", self.remote),
         }
     }

@@ -10,6 +10,7 @@
 //! reader to compare.
 
 use crate::keys::{MemberKeys, PairKeys, PartyKeys};
+use crate::punch::Aim;
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{KeyInit, XChaCha20Poly1305, XNonce};
 use ed25519_dalek::Signer;
@@ -130,6 +131,33 @@ pub enum Signal {
         /// Where the caller might be reached, at most [`limits::CANDIDATES`].
         candidates: Vec<Candidate>,
     },
+    /// "Let us make a hole through our NATs."
+    Punch {
+        /// The try's number, drawn by who proposes it.
+        number: u64,
+        /// How far it is.
+        step: PunchStep,
+    },
+}
+
+/// What two members say to each other about a try to make a hole through their NATs ([`crate::punch`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PunchStep {
+    /// "Will you? I come from there."
+    Ask(Aim),
+    /// "I have begun. I come from there."
+    Ready(Aim),
+    /// "Not now."
+    Busy,
+}
+
+impl Signal {
+    fn candidates(&self) -> &[Candidate] {
+        match self {
+            Signal::Call { candidates, .. } => candidates,
+            Signal::Punch { .. } => &[],
+        }
+    }
 }
 
 /// Seals how the party began; it is the first thing of all: epoch 0.
@@ -239,8 +267,7 @@ pub fn seal_signal(
     signal: &Signal,
     rng: &mut (impl RngCore + CryptoRng),
 ) -> Result<Sealed, RecordError> {
-    let Signal::Call { candidates, .. } = signal;
-    few(candidates)?;
+    few(signal.candidates())?;
     Context {
         key: &pair.to_peer.signal,
         party,
@@ -270,8 +297,7 @@ pub fn open_signal(
         ..Context::of(party, Kind::Signal, sealed)
     };
     let signal: Signal = context.open(sealed, limits::SEALED_SIGNAL)?;
-    let Signal::Call { candidates, .. } = &signal;
-    few(candidates)?;
+    few(signal.candidates())?;
     Ok(signal)
 }
 

@@ -20,8 +20,10 @@ const RENEW_AT: f64 = 0.75;
 const OVERLAP: Duration = Duration::from_secs(15);
 /// Never more often than this.
 const SOONEST_RENEWAL: Duration = Duration::from_secs(60);
-/// Transports below are the primary sockets.
+/// Transports below are the primary sockets …
 const FIRST: u16 = 16;
+/// … and above the sockets for one peer alone.
+const LAST: u16 = TransportId::FIRST_HOLE.0 - 1;
 
 /// A TURN server (RFC 8656), with every way to reach it, best first.
 #[derive(Clone, PartialEq, Eq)]
@@ -261,7 +263,7 @@ impl Relays {
 
     fn add(&mut self, server: RelayServer, succeeds: Option<TransportId>) {
         let id = TransportId(self.next);
-        self.next = self.next.checked_add(1).unwrap_or(FIRST);
+        self.next = if self.next < LAST { self.next + 1 } else { FIRST };
         self.relays.insert(id, Relay::new(server, succeeds));
     }
 

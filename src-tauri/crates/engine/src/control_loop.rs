@@ -12,6 +12,7 @@ use crate::control_client::ControlClients;
 use crate::data::{DataThread, Strays};
 use crate::embedded::Embedded;
 use crate::happening::{Happening, Happenings};
+use crate::holes::Holes;
 use crate::ipc_server::Published;
 use crate::mdns::Discovery;
 use crate::relays::Relays;
@@ -65,6 +66,7 @@ pub(crate) struct Engine {
     discovery: Discovery,
     data: DataThread,
     relays: Relays,
+    holes: Holes,
     stun: Resolver,
     /// Open while there is a party, or one is on its way.
     sockets: Option<Arc<Sockets>>,
@@ -138,6 +140,7 @@ impl Engine {
             discovery: parts.discovery,
             data: parts.data,
             relays,
+            holes: Holes::default(),
             stun,
             sockets: None,
             plan: None,

@@ -11,7 +11,7 @@ use lanrage_core::path::{Path, TransportId};
 use lanrage_core::probe::{Kind, demux};
 use lanrage_core::table::Table;
 use lanrage_platform::adapter::{Adapter, Trouble};
-use lanrage_platform::poll::{self, Handle, Source, Waker};
+use lanrage_platform::poll::{self, Handle, MAX_SOURCES, Source, Waker};
 use lanrage_platform::realtime;
 use lanrage_platform::udp::Sockets;
 use lanrage_proto::{Fault, FaultCode};
@@ -49,6 +49,7 @@ enum Command {
     /// Likewise.
     Sockets(Option<Arc<Sockets>>, oneshot::Sender<()>),
     Relay(TransportId, Option<Arc<Queue>>),
+    Hole(TransportId, Option<Arc<UdpSocket>>),
     Stop,
 }
 
@@ -60,14 +61,14 @@ pub(crate) struct DataThread {
     thread: JoinHandle<()>,
 }
 
-/// Where relays bring what they received.
+/// Where relays, and sockets that are only tried yet, bring what they received.
 #[derive(Clone)]
-pub(crate) struct RelayDoor {
+pub(crate) struct Door {
     relayed: SyncSender<(Path, Vec<u8>)>,
     waker: Waker,
 }
 
-impl RelayDoor {
+impl Door {
     /// Hands a datagram in; one that finds no room is lost, as it would be in a socket's buffer.
     pub(crate) fn deliver(&self, path: Path, datagram: &[u8]) {
         if self.relayed.try_send((path, datagram.to_vec())).is_ok() {
@@ -115,6 +116,7 @@ impl DataThread {
             adapter: None,
             sockets: None,
             relays: BTreeMap::new(),
+            holes: Vec::new(),
             relayed: relayed_out,
             inbox: Inbox::new(),
             outbox: Outbox::new(),
@@ -172,9 +174,14 @@ impl DataThread {
         self.command(Command::Relay(id, queue));
     }
 
-    /// Where relays bring what they received.
-    pub(crate) fn relay_door(&self) -> RelayDoor {
-        RelayDoor {
+    /// Adds a socket for one peer to wait for and to send by, or takes it away.
+    pub(crate) fn set_hole(&self, id: TransportId, socket: Option<Arc<UdpSocket>>) {
+        self.command(Command::Hole(id, socket));
+    }
+
+    /// Where relays, and sockets that are only tried yet, bring what they received.
+    pub(crate) fn door(&self) -> Door {
+        Door {
             relayed: self.relayed.clone(),
             waker: self.waker.clone(),
         }
@@ -209,6 +216,8 @@ struct Pumps {
     adapter: Option<Adapter>,
     sockets: Option<Arc<Sockets>>,
     relays: BTreeMap<TransportId, Arc<Queue>>,
+    /// Sockets for one peer each: few, and none in most parties.
+    holes: Vec<(TransportId, Arc<UdpSocket>)>,
     relayed: Receiver<(Path, Vec<u8>)>,
     inbox: Inbox,
     outbox: Outbox,
@@ -228,6 +237,8 @@ struct Ready {
     v4: bool,
     v6: bool,
     adapter: bool,
+    /// Holes, by position: those from this one on.
+    holes: (usize, poll::Ready),
 }
 
 impl Pumps {
@@ -261,6 +272,13 @@ impl Pumps {
             if ready.v4 || ready.v6 {
                 self.receive(ready.v4, ready.v6);
             }
+            for position in 0..self.holes.len() {
+                if ready.holes.1.is_ready(ready.holes.0 + position)
+                    && let Some((id, socket)) = self.holes.get(position).cloned()
+                {
+                    self.receive_from(&socket, id);
+                }
+            }
             if ready.adapter {
                 self.read_adapter();
             }
@@ -275,7 +293,7 @@ impl Pumps {
             .next_wake()
             .map(|at| at.saturating_duration_since(Instant::now()));
         let waker = waker.handle();
-        let mut handles: [Handle<'_>; 4] = [waker; 4];
+        let mut handles: [Handle<'_>; MAX_SOURCES] = [waker; MAX_SOURCES];
         let mut count = 1;
         let mut positions = [None; 3];
         let sockets = self.sockets.as_deref();
@@ -291,6 +309,11 @@ impl Pumps {
                 count += 1;
             }
         }
+        let first_hole = count;
+        for ((_, socket), place) in self.holes.iter().zip(&mut handles[first_hole..]) {
+            *place = socket.handle();
+            count += 1;
+        }
         let ready = poll::wait(&handles[..count], timeout)?;
         let [v4, v6, adapter] = positions.map(|position| position.is_some_and(|at| ready.is_ready(at)));
         Ok(Ready {
@@ -298,6 +321,7 @@ impl Pumps {
             v4,
             v6,
             adapter,
+            holes: (first_hole, ready),
         })
     }
 
@@ -321,6 +345,10 @@ impl Pumps {
             }
             Command::Relay(id, None) => {
                 self.relays.remove(&id);
+            }
+            Command::Hole(id, socket) => {
+                self.holes.retain(|(other, _)| *other != id);
+                self.holes.extend(socket.map(|socket| (id, socket)));
             }
             Command::Stop => return false,
         }
@@ -459,6 +487,13 @@ impl Pumps {
             for (path, datagram) in self.outbox.iter() {
                 if let Some(queue) = self.relays.get(&path.transport) {
                     queue.push(path.remote, datagram);
+                    continue;
+                }
+                if path.transport.is_hole() {
+                    let hole = self.holes.iter().find(|(id, _)| *id == path.transport);
+                    if hole.is_none_or(|(_, socket)| socket.send_to(datagram, path.remote).is_err()) {
+                        self.losses.unsent += 1;
+                    }
                     continue;
                 }
                 let sent = match (path.transport, &sockets.v6) {

@@ -15,6 +15,7 @@ mod data;
 mod embedded;
 pub mod frames;
 mod happening;
+mod holes;
 mod ipc_server;
 mod logging;
 mod mdns;

@@ -49,7 +49,7 @@ enum Change {
 /// Where what a relay brings goes.
 #[derive(Clone)]
 pub(crate) struct Door {
-    pub(crate) data: crate::data::RelayDoor,
+    pub(crate) data: crate::data::Door,
     pub(crate) happenings: Happenings,
 }
 
@@ -88,7 +88,7 @@ impl Relays {
             self.running.insert(plan.id, Arc::clone(&queue));
             data.set_relay(plan.id, Some(Arc::clone(&queue)));
             let door = Door {
-                data: data.relay_door(),
+                data: data.door(),
                 happenings: self.happenings.clone(),
             };
             self.change(Change::Start(plan, queue, door));

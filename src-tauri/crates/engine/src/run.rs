@@ -71,6 +71,7 @@ fn typed(arguments: &Run) -> Result<Settings, Failure> {
         turn: arguments.turn.clone(),
         turn_user: arguments.turn_user.clone(),
         turn_password_file: arguments.turn_password_file.clone(),
+        punching: arguments.no_punching.then_some(false),
         realtime: None,
     })
 }
@@ -92,6 +93,7 @@ fn start(settings: Settings, state: Arc<StateDir>, socket: PathBuf) -> Result<()
         server: settings.server(),
         range: PartyRange::DEFAULT,
         relays: settings.relays()?,
+        punching: settings.punching.unwrap_or(true),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -61,6 +61,8 @@ pub struct Settings {
     pub turn_user: Option<String>,
     /// A file that holds their password.
     pub turn_password_file: Option<PathBuf>,
+    /// Whether holes are made through NATs where nothing else leads to a friend but a relay; so unless switched off.
+    pub punching: Option<bool>,
     /// Whether the thread that moves packets asks for real-time priority; so unless switched off.
     pub realtime: Option<bool>,
 }
@@ -131,6 +133,7 @@ impl Settings {
             },
             turn_user: over.turn_user.or(self.turn_user),
             turn_password_file: over.turn_password_file.or(self.turn_password_file),
+            punching: over.punching.or(self.punching),
             realtime: over.realtime.or(self.realtime),
         }
     }

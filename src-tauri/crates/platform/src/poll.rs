@@ -14,8 +14,8 @@ mod system;
 pub(crate) use system::Queue;
 pub use system::{Handle, Waker};
 
-/// How many things one call of [`wait`] takes.
-pub const MAX_SOURCES: usize = 16;
+/// How many things one call of [`wait`] takes: fewer than the 64 that Windows does.
+pub const MAX_SOURCES: usize = 40;
 
 /// Something [`wait`] can wait for: the adapter, a waker, a UDP socket.
 pub trait Source {
@@ -25,7 +25,7 @@ pub trait Source {
 
 /// Which of the sources given to [`wait`] can be read, by their position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Ready(u32);
+pub struct Ready(u64);
 
 impl Ready {
     /// Whether the source at `position` can be read (or has an error that reading will tell).

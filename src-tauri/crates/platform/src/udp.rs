@@ -72,6 +72,14 @@ pub fn bind(choice: &PortChoice) -> Result<Sockets, UdpError> {
     }
 }
 
+/// Opens a socket for IPv4 besides the primary ones, on all addresses of the host; it does not block. Port 0 is any.
+///
+/// # Errors
+/// What the system says.
+pub fn bind_short_lived(port: u16) -> io::Result<UdpSocket> {
+    open(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)))
+}
+
 fn bind_free() -> Result<Sockets, UdpError> {
     let mut last = None;
     for _ in 0..FREE_ATTEMPTS {

@@ -39,7 +39,7 @@ impl Peer {
     /// Of one that went, `gone` is where it relayed from: what else goes there has to prove itself.
     pub(crate) fn relays_changed(&mut self, now: Instant, gone: Option<IpAddr>, cx: &mut Context<'_>) {
         self.agent
-            .forget(|path| path.transport.is_primary() || cx.relays.is_up(path.transport));
+            .forget(|path| !path.transport.is_relay() || cx.relays.is_up(path.transport));
         if let Some(gone) = gone {
             self.agent.doubt_relay(now, gone);
         }

@@ -307,6 +307,7 @@ impl Member {
         }
         active.roster.retire(&mut self.desk.seq);
         self.desk.relays.clear();
+        self.desk.punch.clear();
         let phase = Phase::Closing { until: now + CLOSING };
         self.party = Party::Leaving(Box::new(Leaving {
             phase,

@@ -211,14 +211,14 @@ impl Member {
             return self.look_again(now);
         };
         let opened = records::open_signal(&active.ident.keys, peer.pair(), &signal.author, &me, &signal);
-        let accepted = match opened {
-            Ok(Signal::Call { session, candidates }) => {
-                peer.call(now, signal.seq, session, &candidates, &mut cx)
-            }
-            Err(_) => false,
-        };
-        if !accepted {
-            self.refuse(now, Fault::new(FaultCode::SignalRefused).with("member", name));
+        match opened {
+            Ok(opened) if peer.accepts_signal(signal.seq) => match opened {
+                Signal::Call { session, candidates } => {
+                    peer.call(now, signal.seq, session, &candidates, &mut cx);
+                }
+                Signal::Punch { number, step } => self.punch_said(now, signal.author, number, step),
+            },
+            Ok(_) | Err(_) => self.refuse(now, Fault::new(FaultCode::SignalRefused).with("member", name)),
         }
     }
 

@@ -19,8 +19,16 @@ const VIEW_CHECKED: Duration = Duration::from_secs(6);
 
 impl Member {
     pub(super) fn datagram(&mut self, now: Instant, path: Path, bytes: &[u8]) {
-        if path.transport.is_primary() && probe::demux(bytes) == Kind::Stun {
-            return self.nat(now, Some((path.remote, bytes)));
+        if probe::demux(bytes) == Kind::Stun {
+            if path.transport.is_primary() {
+                self.nat(now, Some((path.remote, bytes)));
+            } else {
+                self.desk.punch.stun(path, bytes);
+            }
+            return;
+        }
+        if !self.desk.punch.takes(path) {
+            return;
         }
         let Party::Active(active) = &mut self.party else {
             return;
@@ -35,7 +43,11 @@ impl Member {
             return self.look_again(now);
         };
         let member = peer.member;
-        if let Some(word) = peer.datagram(now, path, bytes, &mut cx) {
+        let word = peer.datagram(now, path, bytes, &mut cx);
+        if peer.knows(&path) {
+            self.desk.punch.heard(now, &member, path);
+        }
+        if let Some(word) = word {
             self.word(now, member, word);
         }
     }
@@ -162,12 +174,19 @@ impl Member {
         let Party::Active(active) = &mut self.party else {
             return;
         };
-        let candidates = self.desk.candidates(active.opened.range, active.seen_as);
-        let seq = self.desk.next_seq();
         let signal = Signal::Call {
             session: self.desk.session,
-            candidates,
+            candidates: self.desk.candidates(active.opened.range, active.seen_as),
         };
+        self.tell(now, member, &signal);
+    }
+
+    /// Says something to one peer by the home, if there is one.
+    pub(super) fn tell(&mut self, now: Instant, member: MemberId, signal: &Signal) {
+        let Party::Active(active) = &mut self.party else {
+            return;
+        };
+        let seq = self.desk.next_seq();
         let Active {
             ident, roster, reach, ..
         } = &mut **active;
@@ -175,21 +194,12 @@ impl Member {
             return;
         };
         let (keys, me, rng) = (&ident.keys, &ident.me, &mut self.desk.rng);
-        match records::seal_signal(
-            keys,
-            peer.pair(),
-            me,
-            &member,
-            Epoch::default(),
-            seq,
-            &signal,
-            rng,
-        ) {
+        match records::seal_signal(keys, peer.pair(), me, &member, Epoch::default(), seq, signal, rng) {
             Ok(signal) => {
                 let request = Request::Signal { to: member, signal };
                 link.ask(now, Asked::Signal(member), request, &mut self.desk.out);
             }
-            Err(error) => tracing::error!(%error, "a call can't be sealed"),
+            Err(error) => tracing::error!(%error, "a signal can't be sealed"),
         }
     }
 

@@ -4,6 +4,7 @@ use super::Member;
 use crate::io::{AdapterPlan, Home, HostPlan, Output};
 use crate::party::{Active, Party, Phase, Reach};
 use crate::path::TransportId;
+use crate::punch::HolePlan;
 use crate::relays::RelayPlan;
 use crate::table::{End, Table};
 use lanrage_proto::Tag;
@@ -18,6 +19,7 @@ pub(super) struct Sent {
     adapter: Option<AdapterPlan>,
     table: Table,
     relays: Vec<RelayPlan>,
+    holes: Vec<HolePlan>,
     stun: Option<Vec<String>>,
     saved: Option<(Tag, Home, u64)>,
 }
@@ -63,6 +65,12 @@ impl Member {
         if self.wishes.browse != browse {
             self.wishes.browse = browse;
             out.push_back(Output::Browse(browse));
+        }
+        // Before the table that has packets go by them.
+        let holes = self.desk.punch.plans();
+        if self.wishes.holes != holes {
+            self.wishes.holes = holes.clone();
+            out.push_back(Output::Holes(holes));
         }
         // The table goes first when the adapter is taken down, so that no packet meets a half-known party.
         let table = table(&self.party, self.desk.session);

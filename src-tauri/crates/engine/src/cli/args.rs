@@ -128,6 +128,9 @@ pub struct Run {
     /// Neither look for parties on the local network nor announce one there
     #[arg(long)]
     pub no_mdns: bool,
+    /// Make no holes through NATs: where only a relay leads to a friend, play by it
+    #[arg(long)]
+    pub no_punching: bool,
     /// STUN servers of your own, besides those of the control plane; none leaves the public ones unasked
     #[arg(long, value_name = "HOST:PORT,…|none", value_parser = StunSetting::from_str, overrides_with = "stun")]
     pub stun: Option<StunSetting>,
@@ -160,7 +163,7 @@ mod tests {
         let read = |line: &str| Arguments::try_parse_from(line.split(' '));
         for line in [
             "lanrage-engine run --socket /a --state-dir /b --config /c --tun t --port 7 --control local \
-             --control-ca /d --name Anna --allow-uid 1 --allow-uid 2 --log debug --json",
+             --control-ca /d --name Anna --allow-uid 1 --allow-uid 2 --log debug --no-punching --json",
             "lanrage-engine create Friday --name Anna --json --socket /a",
             "lanrage-engine create --socket /a Friday --json",
             "lanrage-engine join - --json",

@@ -40,6 +40,7 @@ impl Engine {
             Output::Table(table) => self.data.apply(table),
             Output::Resolve(names) => self.stun.wish(names),
             Output::Relays(plans) => self.relays.wish(plans, &self.data),
+            Output::Holes(plans) => self.holes.wish(&plans, &self.data),
             Output::Persist(saved) => self.persist(saved).await,
             Output::Answer(id, result) => self.answer(id, result),
             Output::View => {
@@ -53,6 +54,9 @@ impl Engine {
     fn transmit(&self, path: Path, bytes: &[u8]) {
         if let Some(queue) = self.relays.queue(path.transport) {
             return queue.push(path.remote, bytes);
+        }
+        if path.transport.is_hole() {
+            return self.holes.send(path, bytes);
         }
         let Some(sockets) = &self.sockets else {
             return;
@@ -251,6 +255,7 @@ fn log(event: &Event) {
         Event::Party { .. } | Event::Peer { .. } | Event::Control(_) => tracing::info!("{event}"),
         // Shows an address.
         Event::Path { .. } => tracing::debug!("{event}"),
+        Event::Punch { .. } => tracing::debug!("{event}"),
         Event::Refused(_) => tracing::warn!("{event}"),
     }
 }

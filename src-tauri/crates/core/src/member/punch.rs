@@ -1,0 +1,212 @@
+//! Holes: which peers are worth a try, and carrying tries out.
+
+use super::Member;
+use crate::io::{Event, Output};
+use crate::party::{Party, Reach};
+use crate::punch::{self, Aim, Part};
+use crate::records::{PunchStep, Signal};
+use lanrage_proto::{MemberId, Slot};
+use std::net::Ipv4Addr;
+use std::time::Instant;
+
+impl Member {
+    /// Lets time pass for holes: those that carry no more are closed, the try under way goes on, another begins.
+    pub(super) fn wake_punch(&mut self, now: Instant) {
+        if !self.desk.punch.is_enabled() {
+            return;
+        }
+        self.tidy_holes(now);
+        self.end_reached();
+        self.go_on(now);
+        self.begin_another(now);
+    }
+
+    fn tidy_holes(&mut self, now: Instant) {
+        let Party::Active(active) = &mut self.party else {
+            return;
+        };
+        for (path, member) in self.desk.punch.holes() {
+            let peer = active.roster.peer_mut(&member);
+            let carries = peer
+                .as_ref()
+                .is_some_and(|peer| peer.valid_paths().any(|valid| valid == path));
+            let chosen = peer.as_ref().is_some_and(|peer| peer.chosen() == Some(path));
+            if self.desk.punch.used(now, &path, carries, chosen)
+                && let Some(peer) = peer
+            {
+                peer.forget_heard(|other| *other == path);
+            }
+        }
+    }
+
+    /// The try ends once a path of it was confirmed, or another one was found.
+    fn end_reached(&mut self) {
+        let (Party::Active(active), Some(attempt)) = (&mut self.party, self.desk.punch.attempt()) else {
+            return;
+        };
+        let Some(peer) = active.roster.peer_mut(&attempt.peer) else {
+            // It left.
+            return self.desk.punch.abandon();
+        };
+        let hole = peer.valid_paths().find(|path| attempt.concerns(path));
+        if hole.is_none() && !peer.is_direct() {
+            return;
+        }
+        peer.forget_heard(|path| attempt.concerns(path) && Some(*path) != hole);
+        let slot = peer.slot();
+        match hole {
+            Some(hole) => {
+                self.desk.punch.succeed(hole);
+                self.note(slot, "made");
+            }
+            None => {
+                self.desk.punch.abandon();
+                self.note(slot, "not needed");
+            }
+        }
+    }
+
+    fn go_on(&mut self, now: Instant) {
+        let Some((member, number)) = self
+            .desk
+            .punch
+            .attempt()
+            .map(|attempt| (attempt.peer, attempt.number))
+        else {
+            return;
+        };
+        let turn = self.desk.punch.wake(now, &mut self.desk.rng);
+        for (path, question) in turn.questions {
+            self.desk.out.push_back(Output::Transmit(path, question));
+        }
+        if let Some(step) = turn.say {
+            self.tell(now, member, &Signal::Punch { number, step });
+        }
+        let Party::Active(active) = &mut self.party else {
+            return;
+        };
+        let view = active.view();
+        let mut cx = self.desk.context(&active.ident, active.opened.range, view);
+        let Some(peer) = active.roster.peer_mut(&member) else {
+            return;
+        };
+        let slot = peer.slot();
+        for path in turn.knocks {
+            peer.knock(path, &mut cx);
+        }
+        if let Some(missed) = turn.missed {
+            peer.forget_heard(|path| *path == missed);
+        }
+        if turn.over {
+            if let Some(attempt) = self.desk.punch.attempt() {
+                peer.forget_heard(|path| attempt.concerns(path));
+            }
+            self.desk.punch.fail(now, &mut self.desk.rng);
+            self.note(slot, "not made");
+        }
+    }
+
+    /// Proposes a try to the peer that is due, if any is.
+    fn begin_another(&mut self, now: Instant) {
+        let Party::Active(active) = &mut self.party else {
+            return self.desk.punch.rest();
+        };
+        if !matches!(active.reach, Reach::Home(_)) {
+            return self.desk.punch.rest();
+        }
+        let (own, me) = (&self.desk.nat.report().v4, active.ident.me.id());
+        let (network, range) = (&self.desk.network, active.opened.range);
+        let worth = active.roster.peers().filter_map(|peer| {
+            let leads = punch::part(own.kind, peer.record.nat, me < peer.member) == Some(Part::Leads);
+            let at = peer.public_v4().filter(|_| leads && !peer.is_direct())?;
+            punch::may_aim_at(at, own, network, range).then_some((peer.member, at, peer.slot()))
+        });
+        let worth: Vec<(MemberId, Ipv4Addr, Slot)> = worth.collect();
+        let members: Vec<MemberId> = worth.iter().map(|(member, ..)| *member).collect();
+        let due = self.desk.punch.due(now, &members);
+        let Some((member, at, slot)) = worth.into_iter().find(|(member, ..)| Some(*member) == due) else {
+            return;
+        };
+        let desk = &mut self.desk;
+        if desk
+            .punch
+            .begin(now, (member, at), None, &desk.nat.report().v4, &mut desk.rng)
+        {
+            self.note(slot, "begins");
+            self.go_on(now);
+        }
+    }
+
+    /// A peer speaks of a try.
+    pub(super) fn punch_said(&mut self, now: Instant, from: MemberId, number: u64, step: PunchStep) {
+        if !self.desk.punch.is_enabled() {
+            return;
+        }
+        let awaited = self.desk.punch.attempt();
+        let awaited = awaited.is_some_and(|attempt| attempt.awaits(&from, number));
+        match step {
+            PunchStep::Ask(aim) => self.punch_asked(now, from, number, aim),
+            PunchStep::Ready(aim) if awaited => self.desk.punch.ready(now, aim),
+            PunchStep::Busy if awaited => {
+                self.desk.punch.postpone(now, &mut self.desk.rng);
+                self.note_to(&from, "put off");
+            }
+            // To a try that is over.
+            PunchStep::Ready(_) | PunchStep::Busy => {}
+        }
+    }
+
+    fn punch_asked(&mut self, now: Instant, from: MemberId, number: u64, aim: Aim) {
+        let Party::Active(active) = &mut self.party else {
+            return;
+        };
+        let Some(peer) = active.roster.peer_mut(&from) else {
+            return;
+        };
+        let (own, network) = (&self.desk.nat.report().v4, &self.desk.network);
+        let Some(at) = peer
+            .public_v4()
+            .filter(|at| punch::may_aim_at(*at, own, network, active.opened.range))
+        else {
+            return;
+        };
+        // A way that the other side has lost shows as lost here soon.
+        let (slot, direct) = (peer.slot(), peer.is_direct());
+        if let Some(attempt) = self.desk.punch.attempt()
+            && attempt.peer == from
+        {
+            // It would not ask if it still worked on that one.
+            peer.forget_heard(|path| attempt.concerns(path));
+            self.desk.punch.abandon();
+            self.note(slot, "begun anew");
+        }
+        let free = self.desk.punch.attempt().is_none() && !direct;
+        let desk = &mut self.desk;
+        let own = &desk.nat.report().v4;
+        if free
+            && desk
+                .punch
+                .begin(now, (from, at), Some((number, aim)), own, &mut desk.rng)
+        {
+            self.note(slot, "is asked for");
+        } else {
+            let step = PunchStep::Busy;
+            self.tell(now, from, &Signal::Punch { number, step });
+        }
+    }
+
+    fn note_to(&mut self, member: &MemberId, turn: &'static str) {
+        let Party::Active(active) = &mut self.party else {
+            return;
+        };
+        if let Some(slot) = active.roster.peer_mut(member).map(|peer| peer.slot()) {
+            self.note(slot, turn);
+        }
+    }
+
+    fn note(&mut self, slot: Slot, turn: &'static str) {
+        self.desk
+            .out
+            .push_back(Output::Event(Event::Punch { slot, turn }));
+    }
+}

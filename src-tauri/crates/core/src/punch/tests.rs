@@ -1,0 +1,218 @@
+use super::*;
+use crate::records::PunchStep;
+use rand_core::SeedableRng;
+
+const PEER: MemberId = MemberId([7; 32]);
+const AT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+
+fn report(kind: NatType) -> FamilyReport {
+    FamilyReport {
+        kind,
+        reason: None,
+        mapped: Some("203.0.113.9:51820".parse().unwrap()),
+        ..FamilyReport::unknown(crate::nat::Reason::Untried)
+    }
+}
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+struct Side {
+    punch: Punch,
+    rng: ChaCha20Rng,
+    now: Instant,
+}
+
+impl Side {
+    fn new() -> Self {
+        Self {
+            punch: Punch::new(true),
+            rng: ChaCha20Rng::from_seed([1; 32]),
+            now: Instant::now(),
+        }
+    }
+
+    /// Everything that a try does until it ends or this much time has passed.
+    fn run(&mut self, lasting: Duration) -> Vec<(Duration, Turn)> {
+        let start = self.now;
+        let mut turns = Vec::new();
+        while self.punch.attempt().is_some() && self.now < start + lasting {
+            let turn = self.punch.wake(self.now, &mut self.rng);
+            let over = turn.over;
+            turns.push((self.now - start, turn));
+            if over {
+                self.punch.fail(self.now, &mut self.rng);
+            }
+            let next = self.punch.next_wake().unwrap_or(self.now + lasting);
+            assert!(over || next > self.now, "turns in a circle");
+            self.now = next;
+        }
+        turns
+    }
+}
+
+#[test]
+fn who_has_one_port_begins_at_once_and_stays_within_its_budget() {
+    let mut side = Side::new();
+    let own = report(NatType::PortRestrictedCone);
+    assert!(side.punch.begin(
+        side.now,
+        (PEER, AT),
+        Some((1, Aim::Anywhere)),
+        &own,
+        &mut side.rng
+    ));
+    let turns = side.run(LASTS * 2);
+    assert_eq!(turns[0].1.say, Some(PunchStep::Ready(Aim::Port(51820))));
+    let knocks: Vec<_> = turns.iter().flat_map(|(_, turn)| &turn.knocks).collect();
+    assert!(
+        knocks.len() > 1000 && knocks.len() <= DATAGRAMS,
+        "{}",
+        knocks.len()
+    );
+    assert!(knocks.iter().all(|path| path.transport == TransportId::UDP4));
+    assert!(side.punch.plans().is_empty());
+    let (ended, last) = turns.last().unwrap();
+    assert!(last.over && *ended == LASTS);
+}
+
+#[test]
+fn the_symmetric_side_gives_the_other_its_lead_and_opens_no_socket_before() {
+    let mut side = Side::new();
+    let own = report(NatType::Symmetric);
+    assert!(side.punch.begin(side.now, (PEER, AT), None, &own, &mut side.rng));
+    let turn = side.punch.wake(side.now, &mut side.rng);
+    assert_eq!(turn.say, Some(PunchStep::Ask(Aim::Anywhere)));
+    side.now += ms(100);
+    side.punch.ready(side.now, Aim::Port(51820));
+    side.punch.wake(side.now, &mut side.rng);
+    assert!(side.punch.plans().is_empty());
+    let turns = side.run(LASTS * 2);
+    let first = turns.iter().find(|(_, turn)| !turn.knocks.is_empty()).unwrap();
+    assert!(first.0 >= LEAD, "{:?}", first.0);
+    let knocks = turns.iter().map(|(_, turn)| turn.knocks.len()).sum::<usize>();
+    assert!((SOCKETS..=DATAGRAMS).contains(&knocks), "{knocks}");
+    assert!(turns.last().unwrap().1.over);
+    assert!(side.punch.plans().is_empty(), "all sockets are closed afterwards");
+}
+
+#[test]
+fn after_a_hit_nothing_more_is_sent_and_the_one_that_leads_hears_no_other_socket() {
+    let mut side = Side::new();
+    let own = report(NatType::Symmetric);
+    side.punch.begin(side.now, (PEER, AT), None, &own, &mut side.rng);
+    side.punch.wake(side.now, &mut side.rng);
+    side.punch.ready(side.now, Aim::Port(51820));
+    side.run(LEAD + ms(500));
+    let plans = side.punch.plans();
+    assert_eq!(plans.len(), SOCKETS);
+    assert_eq!(plans.iter().filter(|plan| plan.port.is_some()).count(), 32);
+    let by = |n: usize| Path {
+        transport: plans[n].id,
+        remote: SocketAddr::from((AT, 51820)),
+    };
+    side.punch.heard(side.now, &PEER, by(3));
+    assert!(side.punch.takes(by(3)) && !side.punch.takes(by(4)));
+    assert!(side.run(ms(1900)).iter().all(|(_, turn)| turn.knocks.is_empty()));
+    side.punch.succeed(by(3));
+    let kept = HolePlan {
+        port: None,
+        kept: true,
+        ..plans[3]
+    };
+    assert_eq!(side.punch.plans(), [kept]);
+    assert!(side.punch.takes(by(3)) && !side.punch.takes(by(4)));
+    assert!(
+        side.punch.used(side.now, &by(3), false, true),
+        "it closes with its path"
+    );
+    assert!(side.punch.plans().is_empty());
+}
+
+#[test]
+fn a_hit_that_is_never_confirmed_is_forgotten() {
+    let mut side = Side::new();
+    let own = report(NatType::PortRestrictedCone);
+    side.punch.begin(
+        side.now,
+        (PEER, AT),
+        Some((1, Aim::Anywhere)),
+        &own,
+        &mut side.rng,
+    );
+    side.run(ms(500));
+    let path = Path::primary(SocketAddr::from((AT, 700)));
+    assert!(side.punch.expects(&PEER, path.remote));
+    assert!(!side.punch.expects(&PEER, SocketAddr::from((AT, 53))));
+    assert!(!side.punch.expects(&MemberId([8; 32]), path.remote));
+    side.punch.heard(side.now, &PEER, path);
+    let turns = side.run(ms(4000));
+    let missed = turns.iter().find(|(_, turn)| turn.missed == Some(path)).unwrap();
+    assert!(missed.0 >= ms(1900));
+    let rest: usize = turns.iter().map(|(_, turn)| turn.knocks.len()).sum();
+    assert!(
+        (100..400).contains(&rest),
+        "{rest}: no burst makes up for the pause"
+    );
+}
+
+#[test]
+fn one_try_at_a_time_and_longer_pauses_after_failures() {
+    let mut side = Side::new();
+    let own = report(NatType::Symmetric);
+    let others = [PEER, MemberId([8; 32])];
+    assert_eq!(
+        side.punch.due(side.now, &others),
+        None,
+        "ordinary probes come first"
+    );
+    side.now += FIRST_WAIT;
+    assert_eq!(side.punch.due(side.now, &others), Some(PEER));
+    assert!(side.punch.begin(side.now, (PEER, AT), None, &own, &mut side.rng));
+    assert_eq!(side.punch.due(side.now, &others), None);
+    assert!(
+        !side
+            .punch
+            .begin(side.now, (others[1], AT), None, &own, &mut side.rng)
+    );
+    let mut before = Duration::ZERO;
+    for _ in 0..9 {
+        side.punch.fail(side.now, &mut side.rng);
+        let pause = side.punch.pauses[&PEER].until - side.now;
+        assert!(
+            pause >= before.min(LONGEST_PAUSE) && pause <= LONGEST_PAUSE * 5 / 4,
+            "{pause:?}"
+        );
+        before = pause;
+        side.now += pause;
+        assert!(side.punch.begin(side.now, (PEER, AT), None, &own, &mut side.rng));
+    }
+    assert!(before >= LONGEST_PAUSE);
+}
+
+#[test]
+fn whom_ordinary_probes_reach_is_no_case_for_holes() {
+    use NatType::{FullCone, Open, PortRestrictedCone, RestrictedCone, Symmetric, Unknown};
+    let all = [
+        Open,
+        FullCone,
+        RestrictedCone,
+        PortRestrictedCone,
+        Symmetric,
+        Unknown,
+    ];
+    for own in all {
+        for peer in all {
+            let parts = [part(own, peer, true), part(peer, own, false)];
+            let worth = crate::nat::predict(own, peer) != crate::nat::Prediction::Direct
+                && own != Unknown
+                && peer != Unknown;
+            match parts {
+                [Some(one), Some(other)] => assert!(worth && one != other, "{own:?} {peer:?}"),
+                [None, None] => assert!(!worth, "{own:?} {peer:?}"),
+                _ => panic!("{own:?} and {peer:?} don't agree"),
+            }
+        }
+    }
+}
