@@ -271,6 +271,8 @@ impl Sim {
             // Machines know of no relay, so they wish for none.
             Output::Relays(_) => {}
             Output::Resolve(names) => self.look_up(node, names),
+            // Its routers open no ports, and nobody says so.
+            Output::Map(_) => {}
             Output::Table(table) => {
                 if let Some(player) = self.machine_mut(node).player.as_mut() {
                     player.dataplane.apply(now, table);

@@ -3,6 +3,10 @@
 //! Candidates are probed side by side; a path is used only after its pong came back on it. The best by (tier,
 //! round-trip time) is chosen, with hysteresis so that two near-equal paths do not flap.
 
+mod facts;
+
+pub(crate) use facts::PathFacts;
+
 use crate::path::Path;
 use lanrage_proto::ipc::PathKind;
 use std::collections::BTreeMap;
@@ -82,6 +86,8 @@ struct Candidate {
     started: Instant,
     next_probe: Instant,
     valid: Option<Valid>,
+    /// Probes sent and answered in all.
+    tally: (u32, u32),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -231,6 +237,7 @@ impl Agent {
             last_pong: now,
         });
         candidate.unanswered = 0;
+        candidate.tally.1 += 1;
         let on_chosen = self.chosen == Some(path);
         if first && !on_chosen {
             // A second measurement soon, so that one slow first packet decides nothing.
@@ -346,6 +353,7 @@ impl Candidate {
             started: now,
             next_probe: now,
             valid: None,
+            tally: (0, 0),
         }
     }
 
@@ -358,6 +366,7 @@ impl Candidate {
     /// Sets when the next probe is due, one going out now.
     fn probed(&mut self, now: Instant, chosen: bool) {
         self.unanswered += 1;
+        self.tally.0 += 1;
         self.next_probe = match (self.valid, chosen) {
             (Some(_), true) => now + ON_CHOSEN,
             (Some(_), false) => now + ON_SPARE,

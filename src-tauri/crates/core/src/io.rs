@@ -4,6 +4,7 @@
 //! whole of what should be, sent whenever it changes. An edge compares with what is and acts on the difference.
 
 use crate::keys::DeviceSeed;
+use crate::mapping::{MapPlan, Mapped};
 use crate::path::{Path, TransportId};
 use crate::relays::{RelayEvent, RelayPlan, RelayServer};
 use crate::table::Table;
@@ -62,6 +63,8 @@ pub enum Input {
     Relay(TransportId, RelayEvent),
     /// The addresses of this computer, at start and after each change.
     Network(Network),
+    /// What the router made of the last [`Output::Map`].
+    Mapped(Mapped),
 }
 
 /// What a player can want.
@@ -168,6 +171,8 @@ pub enum Output {
     Resolve(Option<Vec<String>>),
     /// Wish: the relays to hold allocations on. Datagrams are sent and received by them as by any transport.
     Relays(Vec<RelayPlan>),
+    /// Wish: ports that the router in front should lead here.
+    Map(Option<MapPlan>),
     /// Wish: what to remember across restarts. It must be on disk before later outputs are carried out.
     Persist(Option<Box<Saved>>),
     /// What became of an intent.

@@ -4,9 +4,11 @@
 //! done, in order. Waking too early or too often is harmless. Wishes (adapter, table, hosting, browsing, saved
 //! intent) are recomputed from the state after each step and handed out when they changed.
 
+mod doctor;
 mod home;
 mod intents;
 mod news;
+mod outside;
 mod peers;
 mod relays;
 mod view;
@@ -58,6 +60,7 @@ impl Member {
                 network: Default::default(),
                 relays: Default::default(),
                 nat: Default::default(),
+                mapped: Default::default(),
                 next_conn: 1,
                 out: VecDeque::new(),
             },
@@ -84,6 +87,7 @@ impl Member {
             Input::Network(network) => self.network(now, network),
             Input::StunServers(servers) => self.desk.nat.servers(servers),
             Input::Relay(id, event) => self.relay(now, id, &event),
+            Input::Mapped(mapped) => self.mapped(now, mapped),
         }
         self.wake(now);
     }
@@ -92,6 +96,7 @@ impl Member {
     pub fn wake(&mut self, now: Instant) {
         self.wake_party(now);
         self.nat(now, None);
+        self.judge_outside();
         self.conditions.wake(now);
         self.changed |= self.conditions.take_changed();
         self.grant_wishes();

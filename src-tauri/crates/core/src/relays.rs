@@ -3,8 +3,10 @@
 //! A relay that is up is a transport of its own: what is sent by it to a peer's address leaves from the relayed
 //! address. That address is published as a candidate, so peers can also reach this member through it.
 
+use crate::latency::milliseconds;
 use crate::path::TransportId;
 use lanrage_proto::control::RelayOffer;
+use lanrage_proto::doctor::{RelayReport, WayReport, WayState};
 use lanrage_proto::server_url::is_reachable_unicast;
 use lanrage_proto::{PartyRange, TurnUri};
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,6 +85,13 @@ pub enum RelayEvent {
         /// Why, for logs.
         reason: String,
     },
+    /// One of the ways to the relay brought an allocation, or failed.
+    Tried {
+        /// Which.
+        way: TurnUri,
+        /// Why it failed; none when it carries the allocation.
+        failed: Option<String>,
+    },
 }
 
 /// An allocation.
@@ -97,6 +106,34 @@ pub struct RelayUp {
 struct Relay {
     server: RelayServer,
     up: Option<RelayUp>,
+    /// What came of each way that was tried: why it failed, or nothing for the one in use.
+    ways: BTreeMap<TurnUri, Option<String>>,
+}
+
+impl Relay {
+    fn report(&self) -> RelayReport {
+        let way = |uri: &TurnUri| {
+            let (state, reason) = match self.ways.get(uri) {
+                Some(None) if self.up.is_some() => (WayState::Used, None),
+                Some(Some(reason)) => (WayState::Failed, Some(reason.clone())),
+                Some(None) | None => (WayState::Untried, None),
+            };
+            WayReport {
+                uri: uri.to_string(),
+                transport: uri.transport(),
+                state,
+                reason,
+            }
+        };
+        let named = self.server.uris.first();
+        RelayReport {
+            server: named.map(|uri| uri.host().to_owned()).unwrap_or_default(),
+            up: self.up.is_some(),
+            relayed: self.up.map(|up| up.relayed.to_string()),
+            rtt_ms: self.up.map(|up| milliseconds(up.rtt)),
+            ways: self.server.uris.iter().map(way).collect(),
+        }
+    }
 }
 
 pub(crate) struct Relays {
@@ -184,6 +221,7 @@ impl Relays {
                         Relay {
                             server: server.clone(),
                             up: None,
+                            ways: BTreeMap::new(),
                         },
                     );
                 }
@@ -206,6 +244,14 @@ impl Relays {
         relay.up = match event {
             RelayEvent::Up(up) => Some(*up),
             RelayEvent::Down { .. } => None,
+            RelayEvent::Tried { way, failed } => {
+                if failed.is_none() {
+                    // One carries at a time.
+                    relay.ways.retain(|_, failed| failed.is_some());
+                }
+                relay.ways.insert(way.clone(), failed.clone());
+                return false;
+            }
         };
         before != relay.up.map(|up| up.relayed)
     }
@@ -231,6 +277,13 @@ impl Relays {
         self.relays
             .values()
             .any(|relay| relay.up.is_some_and(|up| up.relayed == at))
+    }
+
+    /// What is known of each, best first.
+    pub(crate) fn reports(&self) -> Vec<RelayReport> {
+        let mut relays: Vec<&Relay> = self.relays.values().collect();
+        relays.sort_by_key(|relay| relay.up.map_or((true, Duration::ZERO), |up| (false, up.rtt)));
+        relays.into_iter().map(Relay::report).collect()
     }
 
     /// What the engine should keep up, with the peers to be reached by each.
@@ -282,6 +335,16 @@ mod tests {
             .collect();
         assert_eq!(passwords, ["old", "new"]);
         assert!(relays.is_relayed(up.relayed));
+        let way = |failed: Option<&str>| RelayEvent::Tried {
+            way: plans[0].server.uris[0].clone(),
+            failed: failed.map(str::to_owned),
+        };
+        relays.event(plans[0].id, &way(None));
+        let report = &relays.reports()[0];
+        assert_eq!((report.server.as_str(), report.rtt_ms), ("a", Some(8.0)));
+        assert_eq!(report.ways[0].state, WayState::Used);
+        relays.event(plans[0].id, &way(Some("no answer")));
+        assert_eq!(relays.reports()[0].ways[0].reason.as_deref(), Some("no answer"));
         relays.offer(&[server("b", "new")]);
         assert!(relays.up().is_empty());
         assert_eq!(relays.plans(&BTreeMap::new())[0].id, plans[1].id);

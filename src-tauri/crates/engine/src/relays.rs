@@ -51,6 +51,13 @@ pub(crate) struct Door {
     pub(crate) happenings: Happenings,
 }
 
+impl Door {
+    /// Tells the control loop; `false` when it is gone.
+    async fn tell(&self, id: TransportId, event: RelayEvent) -> bool {
+        self.happenings.send(Happening::Relay(id, event)).await.is_ok()
+    }
+}
+
 impl Relays {
     pub(crate) fn new(tls: &ClientConfig, happenings: Happenings) -> Self {
         let mut tls = tls.clone();
@@ -161,17 +168,24 @@ async fn keep(mut plans: watch::Receiver<RelayPlan>, queue: Arc<Queue>, door: Do
         let mut reason = String::new();
         for uri in &plan.server.uris {
             let began = tokio::time::Instant::now();
-            match client::run(uri, &mut plans, &queue, &door, &tls).await {
+            let why = match client::run(uri, &mut plans, &queue, &door, &tls).await {
                 client::End::Unwanted => return,
-                client::End::Failed(why) => reason = format!("{uri}: {why}"),
+                client::End::Failed(why) => why,
+            };
+            reason = format!("{uri}: {why}");
+            let tried = RelayEvent::Tried {
+                way: uri.clone(),
+                failed: Some(why),
+            };
+            if !door.tell(plan.id, tried).await {
+                return;
             }
             if began.elapsed() >= LASTING {
                 pause = FIRST_PAUSE;
                 break;
             }
         }
-        let event = Happening::Relay(plan.id, RelayEvent::Down { reason });
-        if door.happenings.send(event).await.is_err() {
+        if !door.tell(plan.id, RelayEvent::Down { reason }).await {
             return;
         }
         tokio::select! {

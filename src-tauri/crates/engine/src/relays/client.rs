@@ -2,7 +2,6 @@
 
 use super::wire::Wire;
 use super::{Door, Queue};
-use crate::happening::Happening;
 use lanrage_core::path::{Path, TransportId};
 use lanrage_core::relays::{RelayEvent, RelayPlan, RelayUp};
 use lanrage_proto::TurnUri;
@@ -58,7 +57,7 @@ pub(super) async fn run(
         Ok(wire) => wire,
         Err(error) => return End::Failed(error.to_string()),
     };
-    let mut session = Session::new(wire, plans.borrow().clone(), door.clone());
+    let mut session = Session::new(uri, wire, plans.borrow().clone(), door.clone());
     loop {
         if let Err(why) = session.progress().await {
             return End::Failed(why);
@@ -89,6 +88,7 @@ pub(super) async fn run(
 }
 
 struct Session {
+    way: TurnUri,
     wire: Wire,
     client: Client,
     plan: RelayPlan,
@@ -102,7 +102,7 @@ struct Session {
 }
 
 impl Session {
-    fn new(wire: Wire, plan: RelayPlan, door: Door) -> Self {
+    fn new(way: &TurnUri, wire: Wire, plan: RelayPlan, door: Door) -> Self {
         let credentials = TurnCredentials::new(&plan.server.username, &plan.server.password);
         let mut config = TurnConfig::new(credentials);
         config.set_request_retransmits(RTO, RTO * 8, TRIES, RTO * 2);
@@ -113,6 +113,7 @@ impl Session {
             Client::Udp(TurnClientUdp::allocate(local, remote, config))
         };
         Self {
+            way: way.clone(),
             wire,
             client,
             plan,
@@ -163,12 +164,16 @@ impl Session {
                     relayed,
                     rtt: self.began.elapsed() / 2,
                 };
-                let happening = Happening::Relay(self.id(), RelayEvent::Up(up));
-                self.door
-                    .happenings
-                    .send(happening)
-                    .await
-                    .map_err(|error| error.to_string())
+                let tried = RelayEvent::Tried {
+                    way: self.way.clone(),
+                    failed: None,
+                };
+                for event in [tried, RelayEvent::Up(up)] {
+                    if !self.door.tell(self.id(), event).await {
+                        return Err("the engine ends".to_owned());
+                    }
+                }
+                Ok(())
             }
             TurnEvent::AllocationCreateFailed(_) => Err("the relay refused".to_owned()),
             TurnEvent::ChannelCreateFailed(_, peer) => {
