@@ -138,7 +138,12 @@ pub fn findings(report: &Report, in_party: bool) -> Vec<Fault> {
     }
     // Where anybody gets in anyway a port more is worth nothing.
     let open = matches!(leading.kind, NatType::Open | NatType::FullCone);
-    if report.mapping.state == MappingState::Refused && !open {
+    // And where that is why friends can't join, one action is enough.
+    let said = report
+        .findings
+        .iter()
+        .any(|known| known.code == FaultCode::HostUnreachable);
+    if report.mapping.state == MappingState::Refused && !open && !said {
         let reason = report.mapping.reason.clone().unwrap_or_default();
         found.push(Fault::new(FaultCode::PortMappingRefused).with("reason", reason));
     }
@@ -240,6 +245,8 @@ mod tests {
             codes(&report),
             ["no_relay", "nat_symmetric", "port_mapping_refused"]
         );
+        report.findings.push(FaultCode::HostUnreachable.into());
+        assert_eq!(codes(&report), ["no_relay", "nat_symmetric"]);
         report.mapping.state = MappingState::Mapped;
         assert_eq!(codes(&report), ["no_relay"]);
     }

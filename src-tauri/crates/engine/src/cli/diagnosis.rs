@@ -307,9 +307,9 @@ fn peer_words(peer: &PeerReport) -> String {
         .map(|rtt| format!(", {rtt:.1} ms"))
         .unwrap_or_default();
     let expected = match (nat_word(peer.nat), peer.expected) {
-        (Some(nat), Expected::Direct) => format!(" Behind {nat}: a direct way is expected."),
-        (Some(nat), Expected::Perhaps) => format!(" Behind {nat}: a direct way takes luck."),
-        (Some(nat), Expected::Relayed) => format!(" Behind {nat}: a relay is expected."),
+        (Some(nat), Expected::Direct) => format!(" Its NAT: {nat}; a direct way is expected."),
+        (Some(nat), Expected::Perhaps) => format!(" Its NAT: {nat}; a direct way takes luck."),
+        (Some(nat), Expected::Relayed) => format!(" Its NAT: {nat}; a relay is expected."),
         (None, _) => String::new(),
     };
     format!("{name} ({}): {state}{rtt}.{expected}", peer.address)

@@ -5,7 +5,7 @@ use crab_nat::{
 };
 use igd_next::aio::Gateway;
 use igd_next::aio::tokio::{Tokio, search_gateway};
-use igd_next::{AddPortError, PortMappingProtocol, SearchOptions};
+use igd_next::{AddPortError, PortMappingProtocol, SearchError, SearchOptions};
 use lanrage_proto::doctor::MappingProtocol;
 use rand_core::{OsRng, RngCore};
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,8 @@ const TIMES: TimeoutConfig = TimeoutConfig {
 const SEARCH: Duration = Duration::from_secs(3);
 /// A request to a found device.
 const REQUEST: Duration = Duration::from_secs(5);
+/// What is said of a language in which nothing came back.
+const SILENT: &str = "no answer";
 /// As it shows in the router's list.
 const NAME: &str = "LANrage";
 
@@ -136,7 +138,11 @@ impl Router {
             }
             Err(reason) => reasons.push(reason),
         }
-        Err(reasons.join("; "))
+        Err(if reasons.iter().all(|reason| reason.ends_with(SILENT)) {
+            "it speaks neither PCP, NAT-PMP nor UPnP".to_owned()
+        } else {
+            reasons.join("; ")
+        })
     }
 
     /// The router that granted this lease; none where it can't be found any more.
@@ -190,7 +196,7 @@ impl Router {
             Speech::Pcp(nonce) => {
                 let base = pcp::BaseMapRequest::new(at, client.into(), protocol, internal_port);
                 let granted = pcp::port_mapping(base, Some(*nonce), None, options).await;
-                let granted = granted.map_err(|error| format!("PCP: {error}"))?;
+                let granted = granted.map_err(pcp_reason)?;
                 seconds = granted.lifetime();
                 let PortMappingType::Pcp { external_ip, .. } = granted.mapping_type() else {
                     return Err("PCP: an answer in another language".to_owned());
@@ -202,9 +208,9 @@ impl Router {
             }
             Speech::NatPmp => {
                 let address = natpmp::external_address(at, Some(TIMES)).await;
-                let address = address.map_err(|error| format!("NAT-PMP: {error}"))?;
+                let address = address.map_err(natpmp_reason)?;
                 let granted = natpmp::port_mapping(at, protocol, internal_port, options).await;
-                let granted = granted.map_err(|error| format!("NAT-PMP: {error}"))?;
+                let granted = granted.map_err(natpmp_reason)?;
                 seconds = granted.lifetime();
                 (
                     SocketAddr::new(address.into(), granted.external_port().get()),
@@ -263,6 +269,21 @@ impl Router {
     }
 }
 
+/// A closed port is silence too, of a router without that language.
+fn pcp_reason(failure: pcp::Failure) -> String {
+    match failure {
+        pcp::Failure::Timeout | pcp::Failure::Socket(_) => format!("PCP: {SILENT}"),
+        failure => format!("PCP: {failure}"),
+    }
+}
+
+fn natpmp_reason(failure: natpmp::Failure) -> String {
+    match failure {
+        natpmp::Failure::Timeout | natpmp::Failure::Socket(_) => format!("NAT-PMP: {SILENT}"),
+        failure => format!("NAT-PMP: {failure}"),
+    }
+}
+
 impl Carried {
     fn number(self) -> InternetProtocol {
         match self {
@@ -285,9 +306,10 @@ async fn find(place: Place) -> Result<Gateway<Tokio>, String> {
     let mut options = SearchOptions::default();
     options.bind_addr = (place.client, 0).into();
     (options.timeout, options.single_search_timeout) = (Some(SEARCH), Some(SEARCH));
-    let device = search_gateway(options)
-        .await
-        .map_err(|error| format!("UPnP: {error}"))?;
+    let device = search_gateway(options).await.map_err(|error| match error {
+        SearchError::NoResponseWithinTimeout => format!("UPnP: {SILENT}"),
+        error => format!("UPnP: {error}"),
+    })?;
     if device.addr.ip() == IpAddr::V4(place.gateway) {
         Ok(device)
     } else {
