@@ -2,13 +2,16 @@
 #![cfg(target_os = "linux")]
 
 mod crash;
+mod doctor;
 mod fallback;
 mod harness;
 mod hostile;
 mod nat;
 mod nat_matrix;
 mod nat_named;
+mod outside;
 mod party;
+mod port_mapping;
 mod punching;
 mod relays;
 mod roam;

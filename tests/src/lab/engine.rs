@@ -136,7 +136,7 @@ impl Engine {
             .chain([self.program.as_path()]);
         let mut command = self.host.command(words.next().context("no program")?);
         command.args(words).arg("run");
-        let usual: [(&str, OsString); 9] = [
+        let usual: [(&str, OsString); 10] = [
             ("--socket", self.socket().into()),
             ("--state-dir", self.folder.join("state").into()),
             ("--config", self.folder.join("engine.toml").into()),
@@ -145,6 +145,7 @@ impl Engine {
             ("--log", "debug".into()),
             // Public servers are none of a lab's.
             ("--stun", "none".into()),
+            ("--port-mapping", "off".into()),
             ("--control", self.options.control.clone().into()),
             ("--name", self.options.player.clone().into()),
         ];

@@ -145,6 +145,8 @@ async fn serve(mut frames: Frames, engine: &Arc<Engine>) -> Result<()> {
                 .await?;
                 return watch(frames, engine).await;
             }
+            // The window does not ask for it.
+            Call::Doctor => Err(Fault::new(FaultCode::RequestInvalid).with("reason", "doctor")),
             Call::Status => Ok(Reply::Status(engine.status.borrow().clone())),
             Call::Create { party, player } => play::create(engine, &party, player).await,
             Call::Join { text, player } => play::join(engine, &text, player).await,

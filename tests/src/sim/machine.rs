@@ -292,6 +292,8 @@ impl Sim {
             Output::Relays(_) => {}
             Output::Holes(plans) => self.wish_holes(node, &plans),
             Output::Resolve(names) => self.look_up(node, names),
+            // Its routers open no ports, and nobody says so.
+            Output::Map(_) => {}
             Output::Table(table) => {
                 if let Some(player) = self.machine_mut(node).player.as_mut() {
                     player.dataplane.apply(now, table);

@@ -186,7 +186,7 @@ code: FaultCode,
  */
 details?: { [key in string]: string }, };
 
-export type FaultCode = "party_id_invalid" | "invite_invalid" | "name_invalid" | "party_name_invalid" | "party_unknown" | "party_ended" | "party_full" | "already_in_party" | "not_in_party" | "busy" | "cancelled" | "party_dissolved" | "superseded" | "control_unreachable" | "local_fallback" | "control_away" | "control_address" | "control_untrusted" | "version_unsupported" | "control_malformed" | "party_forgotten" | "not_admitted" | "not_a_member" | "party_exists" | "host_only" | "record_old" | "record_invalid" | "member_away" | "too_many" | "record_refused" | "record_replayed" | "key_changed" | "lease_clash" | "signal_refused" | "dissolve_refused" | "leave_refused" | "views_differ" | "founding_refused" | "no_rights" | "no_tun_device" | "adapter_busy" | "adapter_failed" | "address_clash" | "port_taken" | "socket_failed" | "seed_damaged" | "settings_unreadable" | "state_unusable" | "engine_running" | "too_many_files" | "system_unsupported" | "engine_not_running" | "engine_untrusted" | "engine_version" | "not_allowed" | "party_of_another_user" | "request_invalid" | "internal";
+export type FaultCode = "party_id_invalid" | "invite_invalid" | "name_invalid" | "party_name_invalid" | "party_unknown" | "party_ended" | "party_full" | "already_in_party" | "not_in_party" | "busy" | "cancelled" | "party_dissolved" | "superseded" | "control_unreachable" | "local_fallback" | "control_away" | "control_address" | "control_untrusted" | "version_unsupported" | "control_malformed" | "party_forgotten" | "host_unreachable" | "offline" | "udp_blocked" | "nat_symmetric" | "stun_silent" | "no_relay" | "relay_away" | "port_mapping_refused" | "peer_unreachable" | "not_admitted" | "not_a_member" | "party_exists" | "host_only" | "record_old" | "record_invalid" | "member_away" | "too_many" | "record_refused" | "record_replayed" | "key_changed" | "lease_clash" | "signal_refused" | "dissolve_refused" | "leave_refused" | "views_differ" | "founding_refused" | "no_rights" | "no_tun_device" | "adapter_busy" | "adapter_failed" | "address_clash" | "port_taken" | "socket_failed" | "seed_damaged" | "settings_unreadable" | "state_unusable" | "engine_running" | "too_many_files" | "system_unsupported" | "engine_not_running" | "engine_untrusted" | "engine_version" | "not_allowed" | "party_of_another_user" | "request_invalid" | "internal";
 
 export const FAULT_CODES: readonly FaultCode[] = [
   "party_id_invalid",
@@ -210,6 +210,15 @@ export const FAULT_CODES: readonly FaultCode[] = [
   "version_unsupported",
   "control_malformed",
   "party_forgotten",
+  "host_unreachable",
+  "offline",
+  "udp_blocked",
+  "nat_symmetric",
+  "stun_silent",
+  "no_relay",
+  "relay_away",
+  "port_mapping_refused",
+  "peer_unreachable",
   "not_admitted",
   "not_a_member",
   "party_exists",

@@ -1,7 +1,7 @@
 //! The connection to one peer: what is known of it, its path agent, its tunnel and how all that is.
 
 use crate::context::Context;
-use crate::coordinator::{Agent, Tier};
+use crate::coordinator::{Agent, PathFacts, Tier};
 use crate::io::{Event, Output};
 use crate::keys::PairKeys;
 use crate::latency::Latency;
@@ -232,6 +232,7 @@ impl Peer {
             session: cx.session,
             view: cx.view,
             wants_handshake: false,
+            moved: false,
         };
         self.transmit(path, &message, cx);
     }
@@ -661,6 +662,11 @@ impl Peer {
 
     pub(crate) fn path_kind(&self) -> Option<PathKind> {
         self.is_up().then(|| self.agent.chosen_kind()).flatten()
+    }
+
+    /// What came of each way to it.
+    pub(crate) fn ways(&self) -> Vec<PathFacts> {
+        self.agent.facts()
     }
 
     pub(crate) fn latency(&self) -> &Latency {

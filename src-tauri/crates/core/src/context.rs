@@ -7,6 +7,7 @@ use crate::path::Path;
 use crate::punch::Punch;
 use crate::records::{Candidate, CandidateKind};
 use crate::relays::{RelayUp, Relays};
+use lanrage_proto::doctor::PairReason;
 use lanrage_proto::server_url::{is_near, is_reachable_unicast};
 use lanrage_proto::{MemberId, Seq};
 use rand_chacha::ChaCha20Rng;
@@ -48,7 +49,10 @@ impl Context<'_> {
                 }
                 let tier = match candidate.kind {
                     CandidateKind::Relayed => Tier::TwoRelays,
-                    CandidateKind::Host | CandidateKind::Guess | CandidateKind::Reflexive => Tier::Relay,
+                    CandidateKind::Host
+                    | CandidateKind::Guess
+                    | CandidateKind::Reflexive
+                    | CandidateKind::Mapped => Tier::Relay,
                 };
                 ways.push((
                     Path {
@@ -65,22 +69,60 @@ impl Context<'_> {
     fn tier_of_candidate(&self, candidate: &Candidate) -> Tier {
         match candidate.kind {
             CandidateKind::Relayed => Tier::Relay,
-            CandidateKind::Host | CandidateKind::Guess | CandidateKind::Reflexive => {
+            CandidateKind::Host | CandidateKind::Guess | CandidateKind::Reflexive | CandidateKind::Mapped => {
                 self.tier_of(candidate.at.ip())
             }
         }
     }
 
     pub(crate) fn may_send_to(&self, at: SocketAddr) -> bool {
+        self.refusal(at).is_none()
+    }
+
+    /// Why the primary sockets do not send there.
+    fn refusal(&self, at: SocketAddr) -> Option<PairReason> {
         let ip = at.ip().to_canonical();
-        at.port() >= 1024
-            && is_reachable_unicast(ip, self.range)
-            && !(at.port() == self.network.port && self.network.addresses.iter().any(|(own, _)| *own == ip))
-            && self
-                .network
-                .addresses
-                .iter()
-                .any(|(own, _)| own.is_ipv4() == ip.is_ipv4())
+        let own = || self.network.addresses.iter().map(|(own, _)| *own);
+        if !is_reachable_unicast(ip, self.range) {
+            Some(PairReason::Unroutable)
+        } else if at.port() < 1024 {
+            Some(PairReason::ServicePort)
+        } else if at.port() == self.network.port && own().any(|own| own == ip) {
+            Some(PairReason::Ourselves)
+        } else if !own().any(|own| own.is_ipv4() == ip.is_ipv4()) {
+            Some(PairReason::NoFamily)
+        } else {
+            None
+        }
+    }
+
+    /// The ways that [`Context::usable`] leaves out, each with the rule.
+    pub(crate) fn refused(&self, candidates: &[Candidate]) -> Vec<(Path, PairReason)> {
+        let relays = self.relays.up();
+        let mut refused = Vec::new();
+        for candidate in candidates {
+            let at = candidate.at;
+            if self.relays.is_relayed(at) {
+                refused.push((Path::primary(at), PairReason::OwnRelay));
+                continue;
+            }
+            refused.extend(self.refusal(at).map(|reason| (Path::primary(at), reason)));
+            for (transport, up) in &relays {
+                let reason = if up.relayed.is_ipv4() != at.is_ipv4() {
+                    PairReason::RelayFamily
+                } else if !relays_to(*up, candidate) {
+                    PairReason::RelayIntoHome
+                } else {
+                    continue;
+                };
+                let path = Path {
+                    transport: *transport,
+                    remote: at,
+                };
+                refused.push((path, reason));
+            }
+        }
+        refused
     }
 
     /// Whether a path to where a peer was heard from may be tried. Ports below 1024 are for the peer that a hole is
@@ -103,7 +145,9 @@ impl Context<'_> {
 /// Whether a relay can be expected to reach a candidate: addresses of somebody's home are refused by any public one.
 fn relays_to(relay: RelayUp, candidate: &Candidate) -> bool {
     match candidate.kind {
-        CandidateKind::Relayed | CandidateKind::Guess | CandidateKind::Reflexive => true,
+        CandidateKind::Relayed | CandidateKind::Guess | CandidateKind::Reflexive | CandidateKind::Mapped => {
+            true
+        }
         CandidateKind::Host => !is_near(candidate.at.ip()) || is_near(relay.relayed.ip()),
     }
 }

@@ -3,6 +3,10 @@
 //! Candidates are probed side by side; a path is used only after its pong came back on it. The best by (tier,
 //! round-trip time) is chosen, with hysteresis so that two near-equal paths do not flap (`gain.rs`).
 
+mod facts;
+
+pub(crate) use facts::PathFacts;
+
 use crate::gain::{self, Gain, Measured};
 use crate::path::Path;
 use crate::silence::Vain;
@@ -84,6 +88,8 @@ struct Candidate {
     started: Instant,
     next_probe: Instant,
     valid: Option<Valid>,
+    /// Probes sent and answered in all.
+    tally: (u32, u32),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -394,6 +400,7 @@ impl Agent {
         });
         candidate.unanswered = 0;
         candidate.revivals = 0;
+        candidate.tally.1 += 1;
         let on_chosen = self.chosen == Some(path);
         if on_chosen {
             Vain::answered(&mut self.vain, sent);
@@ -603,6 +610,7 @@ impl Candidate {
             started: now,
             next_probe: now,
             valid: None,
+            tally: (0, 0),
         }
     }
 
@@ -620,6 +628,7 @@ impl Candidate {
     /// Sets when the next probe is due, one going out now: soon on the path in use and where a switch is near.
     fn probed(&mut self, now: Instant, often: bool) {
         self.unanswered += 1;
+        self.tally.0 += 1;
         self.next_probe = match (self.valid, often) {
             (Some(_), true) => now + ON_CHOSEN,
             (Some(_), false) => now + ON_SPARE,

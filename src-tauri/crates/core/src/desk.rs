@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::io::{Network, Output};
+use crate::mapping::Mapped;
 use crate::nat::watch::{Place, Watch};
 use crate::party::Ident;
 use crate::path::Path;
@@ -25,6 +26,8 @@ pub(crate) struct Desk {
     pub(crate) relays: Relays,
     pub(crate) nat: Watch,
     pub(crate) punch: Punch,
+    /// What the router in front was asked for.
+    pub(crate) mapped: Mapped,
     pub(crate) next_conn: u32,
     pub(crate) out: VecDeque<Output>,
 }
@@ -80,8 +83,8 @@ impl Desk {
         self.out.extend(requests);
     }
 
-    /// Where this member might be reached: the computer's own addresses, those that others see, on relays and through
-    /// its NAT, and the one a control plane saw, with our port as a guess.
+    /// Where this member might be reached: the computer's own addresses, those that others see, on relays, on ports
+    /// that its router opened and through its NAT, and the one a control plane saw, with our port as a guess.
     pub(crate) fn candidates(&self, range: PartyRange, seen_as: Option<IpAddr>) -> Vec<Candidate> {
         let own: BTreeSet<IpAddr> = self
             .network
@@ -96,10 +99,18 @@ impl Desk {
         let guess = seen_as
             .map(|address| address.to_canonical())
             .filter(|address| !known(address));
-        let reflexive = mapped.iter().map(|at| Candidate {
-            kind: CandidateKind::Reflexive,
-            at: *at,
+        let granted = self.mapped.udp;
+        let on_request = granted.map(|at| Candidate {
+            kind: CandidateKind::Mapped,
+            at,
         });
+        let reflexive = mapped
+            .iter()
+            .filter(|at| Some(**at) != granted)
+            .map(|at| Candidate {
+                kind: CandidateKind::Reflexive,
+                at: *at,
+            });
         let reflexive = reflexive.filter(|candidate| {
             !(own.contains(&candidate.at.ip()) && candidate.at.port() == self.network.port)
         });
@@ -115,6 +126,7 @@ impl Desk {
         });
         // Those that work from far away first: where there are too many, they must not be cut off.
         relayed
+            .chain(on_request)
             .chain(reflexive)
             .chain(own.iter().copied().map(of(CandidateKind::Host)))
             .chain(guess.map(of(CandidateKind::Guess)))

@@ -4,6 +4,7 @@
 //! whole of what should be, sent whenever it changes. An edge compares with what is and acts on the difference.
 
 use crate::keys::DeviceSeed;
+use crate::mapping::{MapPlan, Mapped};
 use crate::path::{Path, TransportId};
 use crate::punch::HolePlan;
 use crate::relays::{RelayEvent, RelayPlan, RelayServer};
@@ -70,6 +71,8 @@ pub enum Input {
     Network(Network),
     /// This computer slept for so long, or its clock shows that nothing ran meanwhile.
     Slept(Duration),
+    /// What the router made of the last [`Output::Map`].
+    Mapped(Mapped),
 }
 
 /// What a player can want.
@@ -183,6 +186,8 @@ pub enum Output {
     /// Wish: UDP sockets for IPv4 that are open besides the primary ones, each a transport of its own. What can't be
     /// opened is left out; datagrams by it are lost.
     Holes(Vec<HolePlan>),
+    /// Wish: ports that the router in front should lead here.
+    Map(Option<MapPlan>),
     /// Wish: what to remember across restarts. It must be on disk before later outputs are carried out.
     Persist(Option<Box<Saved>>),
     /// What became of an intent.

@@ -132,6 +132,11 @@ impl Latency {
     }
 }
 
+/// To a hundredth: more would only make each status differ from the last.
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 100_000.0).round() / 100.0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

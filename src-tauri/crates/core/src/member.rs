@@ -4,10 +4,12 @@
 //! done, in order. Waking too early or too often is harmless. Wishes (adapter, table, hosting, browsing, saved
 //! intent) are recomputed from the state after each step and handed out when they changed.
 
+mod doctor;
 mod home;
 mod intents;
 mod moving;
 mod news;
+mod outside;
 mod passing;
 mod peers;
 mod punch;
@@ -64,6 +66,7 @@ impl Member {
                 relays: Default::default(),
                 nat: Default::default(),
                 punch: Punch::new(config.punching),
+                mapped: Default::default(),
                 next_conn: 1,
                 out: VecDeque::new(),
             },
@@ -93,6 +96,7 @@ impl Member {
             Input::Slept(_) => self.slept(now),
             Input::StunServers(servers) => self.desk.nat.servers(servers),
             Input::Relay(id, event) => self.relay(now, id, &event),
+            Input::Mapped(mapped) => self.mapped(now, mapped),
         }
         self.wake(now);
     }
@@ -102,6 +106,7 @@ impl Member {
         self.wake_party(now);
         self.wake_punch(now);
         self.nat(now, None);
+        self.judge_outside();
         self.conditions.wake(now);
         self.changed |= self.conditions.take_changed();
         self.grant_wishes();

@@ -23,79 +23,13 @@ mod surroundings;
 pub(crate) mod watch;
 
 pub use discovery::Discovery;
+pub use lanrage_proto::doctor::{Filtering, Mapping, Unproven as Reason};
 pub use lanrage_proto::ipc::NatType;
 pub use predict::{Prediction, predict};
 pub use surroundings::{Contacted, Surroundings};
 
 use std::net::SocketAddr;
 use std::time::Duration;
-
-/// What a mapping depends on (RFC 4787 §4.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mapping {
-    /// Nothing: all destinations see one address and port.
-    EndpointIndependent,
-    /// The destination's address.
-    AddressDependent,
-    /// The destination's address and port.
-    AddressAndPortDependent,
-    /// The destination's address; whether on its port as well is not known.
-    EndpointDependent,
-}
-
-/// Who may send to a mapping (RFC 4787 §5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Filtering {
-    /// Everybody.
-    EndpointIndependent,
-    /// Addresses that were sent to.
-    AddressDependent,
-    /// Addresses and ports that were sent to.
-    AddressAndPortDependent,
-}
-
-/// Why the type is not known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// Nobody was asked: no party, no address of this family.
-    Untried,
-    /// There is no STUN server to ask.
-    NoServers,
-    /// It is being found out.
-    InProgress,
-    /// No server answered: UDP is blocked, or all of them are away.
-    NoAnswer,
-    /// Only one destination answered; a mapping can't be compared.
-    OneDestination,
-    /// No server can answer from another address; filtering can't be tested.
-    NoSecondAddress,
-    /// The other address of the server was sent to before; its answers prove nothing now.
-    AlternateContacted,
-    /// The other address of the server does not answer at all.
-    AlternateSilent,
-    /// So much was lost that silence proves nothing.
-    Lossy,
-    /// The mapping changed in between.
-    Changed,
-}
-
-impl Reason {
-    /// Its stable name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Reason::Untried => "untried",
-            Reason::NoServers => "no_servers",
-            Reason::InProgress => "in_progress",
-            Reason::NoAnswer => "no_answer",
-            Reason::OneDestination => "one_destination",
-            Reason::NoSecondAddress => "no_second_address",
-            Reason::AlternateContacted => "alternate_contacted",
-            Reason::AlternateSilent => "alternate_silent",
-            Reason::Lossy => "lossy",
-            Reason::Changed => "changed",
-        }
-    }
-}
 
 /// Something seen, from which the type follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

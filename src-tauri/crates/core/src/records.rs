@@ -110,6 +110,8 @@ pub enum CandidateKind {
     Relayed,
     /// What STUN servers saw the member's datagrams come from (server-reflexive, RFC 8445 §5.1.1.2).
     Reflexive,
+    /// A port that the member's router opened for it on request (UPnP, RFC 6886, RFC 6887).
+    Mapped,
 }
 
 /// A member's last word.

@@ -3,8 +3,10 @@
 //! A relay that is up is a transport of its own: what is sent by it to a peer's address leaves from the relayed
 //! address. That address is published as a candidate, so peers can also reach this member through it.
 
+use crate::latency::milliseconds;
 use crate::path::TransportId;
 use lanrage_proto::control::RelayOffer;
+use lanrage_proto::doctor::{RelayReport, WayReport, WayState};
 use lanrage_proto::server_url::is_reachable_unicast;
 use lanrage_proto::{PartyRange, TurnUri};
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,6 +96,13 @@ pub enum RelayEvent {
         /// Why, for logs.
         reason: String,
     },
+    /// One of the ways to the relay brought an allocation, or failed.
+    Tried {
+        /// Which.
+        way: TurnUri,
+        /// Why it failed; none when it carries the allocation.
+        failed: Option<String>,
+    },
 }
 
 /// An allocation.
@@ -118,6 +127,8 @@ struct Relay {
     since: Option<Instant>,
     /// How often it was to be allocated anew.
     anew: u32,
+    /// What came of each way that was tried: why it failed, or nothing for the one in use.
+    ways: BTreeMap<TurnUri, Option<String>>,
 }
 
 impl Relay {
@@ -135,6 +146,31 @@ impl Relay {
             succeeds,
             since: None,
             anew: 0,
+            ways: BTreeMap::new(),
+        }
+    }
+
+    fn report(&self) -> RelayReport {
+        let way = |uri: &TurnUri| {
+            let (state, reason) = match self.ways.get(uri) {
+                Some(None) if self.up.is_some() => (WayState::Used, None),
+                Some(Some(reason)) => (WayState::Failed, Some(reason.clone())),
+                Some(None) | None => (WayState::Untried, None),
+            };
+            WayReport {
+                uri: uri.to_string(),
+                transport: uri.transport(),
+                state,
+                reason,
+            }
+        };
+        let named = self.server.uris.first();
+        RelayReport {
+            server: named.map(|uri| uri.host().to_owned()).unwrap_or_default(),
+            up: self.up.is_some(),
+            relayed: self.up.map(|up| up.relayed.to_string()),
+            rtt_ms: self.up.map(|up| milliseconds(up.rtt)),
+            ways: self.server.uris.iter().map(way).collect(),
         }
     }
 }
@@ -296,6 +332,14 @@ impl Relays {
                     self.add(server, Some(id));
                 }
             }
+            RelayEvent::Tried { way, failed } => {
+                if failed.is_none() {
+                    // One carries at a time.
+                    relay.ways.retain(|_, failed| failed.is_some());
+                }
+                relay.ways.insert(way.clone(), failed.clone());
+                return false;
+            }
             RelayEvent::Down { .. } => {
                 let again = relay.up.take().is_none();
                 if let Some(fresh) = relay.fresh.take() {
@@ -374,6 +418,13 @@ impl Relays {
             .any(|relay| relay.up.is_some_and(|up| up.relayed == at))
     }
 
+    /// What is known of each, best first.
+    pub(crate) fn reports(&self) -> Vec<RelayReport> {
+        let mut relays: Vec<&Relay> = self.relays.values().collect();
+        relays.sort_by_key(|relay| relay.up.map_or((true, Duration::ZERO), |up| (false, up.rtt)));
+        relays.into_iter().map(Relay::report).collect()
+    }
+
     /// What the engine should keep up, with the peers to be reached by each.
     pub(crate) fn plans(&self, peers: &BTreeMap<TransportId, BTreeSet<SocketAddr>>) -> Vec<RelayPlan> {
         let plan = |(id, relay): (&TransportId, &Relay)| RelayPlan {
@@ -438,6 +489,16 @@ mod tests {
         relays.offer(&[server("a", "new"), server("b", "new")]);
         assert_eq!(passwords(&relays), ["old", "new"]);
         assert!(relays.is_relayed(first.relayed));
+        let way = |failed: Option<&str>| RelayEvent::Tried {
+            way: plans[0].server.uris[0].clone(),
+            failed: failed.map(str::to_owned),
+        };
+        relays.event(now, plans[0].id, &way(None));
+        let report = &relays.reports()[0];
+        assert_eq!((report.server.as_str(), report.rtt_ms), ("a", Some(8.0)));
+        assert_eq!(report.ways[0].state, WayState::Used);
+        relays.event(now, plans[0].id, &way(Some("no answer")));
+        assert_eq!(relays.reports()[0].ways[0].reason.as_deref(), Some("no answer"));
         assert!(relays.event(now, plans[0].id, &down()));
         assert_eq!(
             passwords(&relays),

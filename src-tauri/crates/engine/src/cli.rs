@@ -5,11 +5,14 @@
 
 pub mod args;
 mod client;
+mod diagnosis;
+mod outside;
 mod show;
 pub mod text;
 mod verbs;
 
 use clap::Parser;
+use lanrage_proto::doctor::Outside;
 use lanrage_proto::{Fault, FaultCode};
 use std::process::ExitCode;
 
@@ -18,17 +21,33 @@ use std::process::ExitCode;
 pub(crate) struct Failure {
     status: u8,
     fault: Fault,
+    /// What can be seen without an engine, where that was asked.
+    outside: Option<Box<Outside>>,
 }
 
 impl Failure {
     /// The engine could not be reached.
     fn unreachable(fault: Fault) -> Self {
-        Self { status: 3, fault }
+        Self::new(3, fault)
+    }
+
+    /// With what can be seen all the same.
+    fn with_outside(mut self, outside: Outside) -> Self {
+        self.outside = Some(Box::new(outside));
+        self
+    }
+
+    fn new(status: u8, fault: Fault) -> Self {
+        Self {
+            status,
+            fault,
+            outside: None,
+        }
     }
 
     /// What was typed can't be.
     pub(crate) fn usage(fault: Fault) -> Self {
-        Self { status: 2, fault }
+        Self::new(2, fault)
     }
 
     /// Something that should not happen.
@@ -38,13 +57,13 @@ impl Failure {
 
     /// The engine itself can't start.
     pub(crate) fn engine(fault: Fault) -> Self {
-        Self { status: 1, fault }
+        Self::new(1, fault)
     }
 
     /// The engine said no.
     fn refused(fault: Fault) -> Self {
         let status = if fault.code == FaultCode::Internal { 1 } else { 4 };
-        Self { status, fault }
+        Self::new(status, fault)
     }
 }
 
@@ -66,7 +85,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if json {
-                show::refusal_json(&failure.fault);
+                show::refusal_json(&failure.fault, failure.outside.as_deref());
             } else {
                 show::error(&text::sentences(&failure.fault));
             }

@@ -4,16 +4,19 @@
 //! (WebSockets, the embedded control plane, packets) has its own tasks and threads and comes back as a
 //! [`Happening`].
 
+mod doctor;
 mod outputs;
 mod requests;
 mod status;
 
+use crate::checkup::Checkup;
 use crate::control_client::ControlClients;
 use crate::data::{DataThread, Strays};
 use crate::embedded::Embedded;
 use crate::happening::{Happening, Happenings};
 use crate::holes::Holes;
 use crate::ipc_server::Published;
+use crate::mapper::{Mapper, Told};
 use crate::mdns::Discovery;
 use crate::relays::Relays;
 use crate::state::{Intent as SavedIntent, Ports, StateDir};
@@ -24,7 +27,7 @@ use lanrage_core::member::Member;
 use lanrage_platform::process::StopRequest;
 use lanrage_platform::udp::{self, PortChoice, Sockets, UdpError};
 use lanrage_proto::ipc::Reply;
-use lanrage_proto::{Fault, FaultCode, PartyRange, PlayerName};
+use lanrage_proto::{Fault, FaultCode, PartyRange, PlayerName, ServerUrl};
 use rustls::ClientConfig;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,6 +51,7 @@ pub(crate) struct Parts {
     pub(crate) tun: Option<String>,
     pub(crate) player: PlayerName,
     pub(crate) stun: Option<StunSetting>,
+    pub(crate) port_mapping: bool,
     pub(crate) data: DataThread,
     pub(crate) discovery: Discovery,
     pub(crate) happenings: Happenings,
@@ -59,6 +63,8 @@ pub(crate) struct Engine {
     state: Arc<StateDir>,
     range: PartyRange,
     player: PlayerName,
+    /// Where the next party would be created; none is here.
+    server: Option<ServerUrl>,
     port: PortChoice,
     tun: Option<String>,
     happenings: Happenings,
@@ -68,6 +74,8 @@ pub(crate) struct Engine {
     relays: Relays,
     holes: Holes,
     stun: Resolver,
+    mapper: Mapper,
+    checkup: Checkup,
     /// Open while there is a party, or one is on its way.
     sockets: Option<Arc<Sockets>>,
     /// The adapter that should be.
@@ -121,9 +129,12 @@ impl Engine {
     /// An engine in no party.
     pub(crate) fn new(parts: Parts) -> Self {
         let now = Instant::now();
-        let range = parts.config.range;
+        let (range, server) = (parts.config.range, parts.config.server.clone());
         let member = Member::new(parts.config, now);
+        let checkup = Checkup::new(parts.stun.clone());
         let stun = Resolver::new(parts.stun, parts.happenings.clone());
+        let state = Arc::clone(&parts.state);
+        let mapper = Mapper::new(parts.port_mapping, state, parts.happenings.clone());
         let relays = Relays::new(&parts.tls, parts.happenings.clone());
         let clients = ControlClients::new(parts.tls, range, parts.happenings.clone());
         let first = status::compose(&member, now, &parts.player, None, &BTreeMap::new());
@@ -133,6 +144,7 @@ impl Engine {
             state: parts.state,
             range,
             player: parts.player,
+            server,
             port: parts.port,
             tun: parts.tun,
             happenings: parts.happenings,
@@ -142,6 +154,8 @@ impl Engine {
             relays,
             holes: Holes::default(),
             stun,
+            mapper,
+            checkup,
             sockets: None,
             plan: None,
             adapter: None,
@@ -229,6 +243,7 @@ impl Engine {
             self.discovery.close().await;
             self.drop_adapter().await;
             self.clients.close().await;
+            self.mapper.close().await;
             if let Some((_, embedded)) = self.embedded.take() {
                 embedded.stop().await;
             }
@@ -252,6 +267,7 @@ impl Engine {
             Happening::Hosting(hosting) => self.hosting(now, hosting),
             Happening::Report(report) => self.member.handle(now, Input::Report(report)),
             Happening::Relay(id, event) => self.member.handle(now, Input::Relay(id, event)),
+            Happening::Mapped(told) => self.mapped(now, *told),
             Happening::AdapterGone => self.adapter_gone(now).await,
             Happening::StunServers(turn, servers) => {
                 if self.stun.is_current(turn) {
@@ -293,6 +309,15 @@ impl Engine {
         self.member.handle(now, Input::Hosting(hosting));
     }
 
+    /// The router opened ports, or will not.
+    fn mapped(&mut self, now: Instant, told: Told) {
+        if let Some((_, embedded)) = &self.embedded {
+            embedded.mapped(told.mapped.tcp);
+        }
+        self.member.handle(now, Input::Mapped(told.mapped));
+        self.mapper.told = told;
+    }
+
     /// Tells the member how this computer is connected, and looks whether anything stands in its way.
     fn look_at_network(&mut self) {
         self.check_adapter();
@@ -320,6 +345,7 @@ impl Engine {
         match network::look(adapter, range, port) {
             Ok(network) => {
                 self.stun.moved(&network);
+                self.mapper.moved(&network);
                 self.member.handle(Instant::now(), Input::Network(network));
             }
             Err(error) => tracing::warn!(%error, "this computer's addresses can't be listed"),

@@ -22,7 +22,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep_until, timeout};
 
@@ -45,6 +45,8 @@ const BACKLOG: usize = 256;
 /// The control plane, from its wish to its end.
 pub(crate) struct Embedded {
     stop: Option<oneshot::Sender<()>>,
+    /// Where the router in front leads to it from.
+    mapped: watch::Sender<Option<SocketAddr>>,
     ended: oneshot::Receiver<()>,
 }
 
@@ -63,6 +65,7 @@ impl Embedded {
         happenings: Happenings,
     ) -> Self {
         let (stop, stopped) = oneshot::channel();
+        let (mapped, reached_as) = watch::channel(None);
         let (end, ended) = oneshot::channel();
         let failed = happenings.clone();
         let thread = std::thread::Builder::new()
@@ -72,7 +75,7 @@ impl Embedded {
                 match runtime {
                     Ok(runtime) => runtime.block_on(async {
                         let listening = listen(addresses, &ports);
-                        host(tag, &state, listening, &happenings, stopped).await;
+                        host(tag, &state, listening, reached_as, &happenings, stopped).await;
                     }),
                     Err(error) => {
                         let _ = happenings.blocking_send(Happening::Hosting(Err(failure(&error))));
@@ -87,8 +90,14 @@ impl Embedded {
         }
         Self {
             stop: Some(stop),
+            mapped,
             ended,
         }
+    }
+
+    /// The router in front leads from this address here, so that friends may have dialled it.
+    pub(crate) fn mapped(&self, from: Option<SocketAddr>) {
+        self.mapped.send_replace(from);
     }
 
     /// Ends it after what was to be sent has left, at most a second later. The memory of a party that has ended
@@ -109,6 +118,7 @@ async fn host(
     tag: Tag,
     state: &Arc<StateDir>,
     listening: io::Result<(Vec<TcpListener>, u16)>,
+    reached_as: watch::Receiver<Option<SocketAddr>>,
     happenings: &Happenings,
     stopped: oneshot::Receiver<()>,
 ) {
@@ -143,6 +153,7 @@ async fn host(
         sockets: JoinSet::new(),
         open: BTreeMap::new(),
         last: 0,
+        reached_as,
     };
     plane.serve(listeners, stopped).await;
     plane.end().await;
@@ -170,6 +181,7 @@ struct Plane {
     sockets: JoinSet<()>,
     open: BTreeMap<ConnId, Guest>,
     last: u64,
+    reached_as: watch::Receiver<Option<SocketAddr>>,
 }
 
 /// A connection, from its arrival on.
@@ -229,6 +241,7 @@ impl Plane {
         let conversation = Conversation {
             id,
             address,
+            mapped: *self.reached_as.borrow(),
             words: words.clone(),
         };
         let task = self.sockets.spawn(Box::pin(converse(stream, conversation)));

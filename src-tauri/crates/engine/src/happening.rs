@@ -1,5 +1,6 @@
 //! What the edges tell the control loop.
 
+use crate::mapper::Told;
 use lanrage_core::io::{ConnId, ControlEvent, Hosting, Report};
 use lanrage_core::path::{Path, TransportId};
 use lanrage_core::relays::RelayEvent;
@@ -28,6 +29,8 @@ pub(crate) enum Happening {
     Report(Report),
     /// Something happened to a relay.
     Relay(TransportId, RelayEvent),
+    /// The router in front was asked for ports.
+    Mapped(Box<Told>),
     /// The adapter is gone; somebody removed it.
     AdapterGone,
     /// Addresses, links or routes of this computer may have changed.

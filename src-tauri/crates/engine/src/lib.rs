@@ -8,6 +8,7 @@
 //! - [`frames`] cuts the IPC's byte stream into frames, at both ends.
 
 mod adapter;
+mod checkup;
 pub mod cli;
 mod control_client;
 mod control_loop;
@@ -18,6 +19,7 @@ mod happening;
 mod holes;
 mod ipc_server;
 mod logging;
+mod mapper;
 mod mdns;
 mod network;
 mod relays;

@@ -17,6 +17,7 @@ use crate::data::DataThread;
 use crate::happening::{Happening, Happenings};
 use lanrage_core::path::TransportId;
 use lanrage_core::relays::{RelayEvent, RelayPlan};
+use lanrage_proto::TurnUri;
 use rustls::ClientConfig;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,6 +52,20 @@ enum Change {
 pub(crate) struct Door {
     pub(crate) data: crate::data::Door,
     pub(crate) happenings: Happenings,
+}
+
+impl Door {
+    /// Tells the control loop; `false` when it is gone.
+    async fn tell(&self, id: TransportId, event: RelayEvent) -> bool {
+        self.happenings.send(Happening::Relay(id, event)).await.is_ok()
+    }
+
+    /// Tells what came of one way to a relay.
+    async fn tried(&self, id: TransportId, way: &TurnUri, failed: Option<&str>) {
+        let (way, failed) = (way.clone(), failed.map(str::to_owned));
+        // Whoever is gone needs no telling, and what comes next finds that out.
+        self.tell(id, RelayEvent::Tried { way, failed }).await;
+    }
 }
 
 impl Relays {
@@ -161,7 +176,7 @@ async fn keep(mut plans: watch::Receiver<RelayPlan>, queue: Arc<Queue>, door: Do
     loop {
         let plan = plans.borrow_and_update().clone();
         let reached = tokio::select! {
-            reached = client::reach(&plan.server, &tls) => reached,
+            reached = client::reach(&plan, &door, &tls) => reached,
             ended = moved(&mut plans, plan.anew) => {
                 if ended {
                     return;
@@ -172,18 +187,23 @@ async fn keep(mut plans: watch::Receiver<RelayPlan>, queue: Arc<Queue>, door: Do
         };
         let began = tokio::time::Instant::now();
         let reason = match reached {
-            Ok(session) => match session.hold(&mut plans, &queue, &door, &tls).await {
-                client::End::Unwanted => return,
-                client::End::Anew => {
-                    pause = FIRST_PAUSE;
-                    continue;
+            Ok(session) => {
+                let way = session.way.clone();
+                match session.hold(&mut plans, &queue, &door, &tls).await {
+                    client::End::Unwanted => return,
+                    client::End::Anew => {
+                        pause = FIRST_PAUSE;
+                        continue;
+                    }
+                    client::End::Lost(why) => {
+                        door.tried(plan.id, &way, Some(&why)).await;
+                        why
+                    }
                 }
-                client::End::Lost(why) => why,
-            },
+            }
             Err(why) => why,
         };
-        let event = Happening::Relay(plan.id, RelayEvent::Down { reason });
-        if door.happenings.send(event).await.is_err() {
+        if !door.tell(plan.id, RelayEvent::Down { reason }).await {
             return;
         }
         if began.elapsed() >= LASTING {

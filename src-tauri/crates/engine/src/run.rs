@@ -8,7 +8,7 @@ use crate::cli::args::Run;
 use crate::control_loop::{Engine, Parts};
 use crate::data::DataThread;
 use crate::happening::{Happening, ROOM};
-use crate::settings::{Control, Settings};
+use crate::settings::{Control, Settings, Switch};
 use crate::state::StateDir;
 use crate::{control_loop, ipc_server, logging, mdns, network, spare, trust};
 use lanrage_core::io::Config;
@@ -72,6 +72,7 @@ fn typed(arguments: &Run) -> Result<Settings, Failure> {
         turn_user: arguments.turn_user.clone(),
         turn_password_file: arguments.turn_password_file.clone(),
         punching: arguments.no_punching.then_some(false),
+        port_mapping: arguments.port_mapping,
         realtime: None,
     })
 }
@@ -123,6 +124,7 @@ fn start(settings: Settings, state: Arc<StateDir>, socket: PathBuf) -> Result<()
             tun: settings.tun.clone(),
             player,
             stun: settings.stun.clone(),
+            port_mapping: settings.port_mapping != Some(Switch::Off),
             data,
             discovery,
             happenings: happenings.clone(),

@@ -63,8 +63,20 @@ pub struct Settings {
     pub turn_password_file: Option<PathBuf>,
     /// Whether holes are made through NATs where nothing else leads to a friend but a relay; so unless switched off.
     pub punching: Option<bool>,
+    /// Whether the router in front is asked to lead ports here (PCP, NAT-PMP, UPnP); so unless `"off"`.
+    pub port_mapping: Option<Switch>,
     /// Whether the thread that moves packets asks for real-time priority; so unless switched off.
     pub realtime: Option<bool>,
+}
+
+/// On or off, as people write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Switch {
+    /// It is done.
+    On,
+    /// It is not.
+    Off,
 }
 
 impl Settings {
@@ -134,6 +146,7 @@ impl Settings {
             turn_user: over.turn_user.or(self.turn_user),
             turn_password_file: over.turn_password_file.or(self.turn_password_file),
             punching: over.punching.or(self.punching),
+            port_mapping: over.port_mapping.or(self.port_mapping),
             realtime: over.realtime.or(self.realtime),
         }
     }
@@ -233,11 +246,12 @@ mod tests {
     #[test]
     fn a_full_file_is_read() {
         let settings = Settings::parse(
-            "control = \"wss://party.example.org\"\nport = 4000\nname = \"Zoë\"\nallow_uid = [1000]\nmdns = false\n",
+            "control = \"wss://party.example.org\"\nport = 4000\nport_mapping = \"off\"\nname = \"Zoë\"\nallow_uid = [1000]\nmdns = false\n",
         )
         .unwrap();
         assert_eq!(settings.server().unwrap().authority(), "party.example.org:443");
         assert_eq!(settings.port, NonZeroU16::new(4000));
+        assert_eq!(settings.port_mapping, Some(Switch::Off));
         assert_eq!(settings.player().unwrap().as_str(), "Zoë");
         assert_eq!((settings.allow_uid, settings.mdns), (vec![1000], Some(false)));
     }

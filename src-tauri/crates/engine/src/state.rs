@@ -6,10 +6,12 @@
 //! | `boot` | how often the engine was started on that seed |
 //! | `ports.json` | the ports used last |
 //! | `intent.json` | the party to go on with, and whose it is |
+//! | `leases.json` | ports that the router in front leads here |
 //! | `control.json` | the embedded control plane's memory, while this engine hosts |
 //!
 //! All of them are readable for the engine's user alone and replaced atomically. One engine has the directory.
 
+use crate::mapper::Lease;
 use crate::spare::fault_of;
 use lanrage_core::io::Saved;
 use lanrage_platform::files::{self, FileError, PRIVATE};
@@ -26,6 +28,7 @@ const SEED: &str = "device.seed";
 const BOOT: &str = "boot";
 const PORTS: &str = "ports.json";
 const INTENT: &str = "intent.json";
+const LEASES: &str = "leases.json";
 const DAMAGED: &str = "intent.json.damaged";
 const CONTROL: &str = "control.json";
 
@@ -155,6 +158,29 @@ impl StateDir {
             && let Err(fault) = self.write(PORTS, &bytes)
         {
             tracing::warn!(?fault, "the ports in use are not remembered");
+        }
+    }
+
+    /// What the router in front granted. What can't be read is forgotten: leases end by themselves.
+    pub(crate) fn leases(&self) -> Vec<Lease> {
+        let stored = files::read_private(&self.path.join(LEASES), 4096).ok().flatten();
+        stored
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+            .unwrap_or_default()
+    }
+
+    /// Remembers what the router in front granted, where it changed. Failing that costs an open port after a crash.
+    pub(crate) fn save_leases(&self, leases: &[Lease]) {
+        if leases == self.leases() {
+            return;
+        }
+        let saved = match serde_json::to_vec(leases) {
+            Ok(_) if leases.is_empty() => self.remove(LEASES),
+            Ok(bytes) => self.write(LEASES, &bytes),
+            Err(error) => Err(unusable(&self.path, &error)),
+        };
+        if let Err(fault) = saved {
+            tracing::warn!(?fault, "the ports that the router opened are not remembered");
         }
     }
 

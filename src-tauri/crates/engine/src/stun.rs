@@ -98,6 +98,11 @@ impl FromStr for StunSetting {
     }
 }
 
+/// The servers to ask without a control plane's, in this order.
+pub(crate) async fn of_our_own(set: Option<&StunSetting>) -> Vec<SocketAddr> {
+    addresses(&chosen(&[], set)).await
+}
+
 /// The servers to ask, in this order: `named` are the control plane's.
 fn chosen(named: &[String], set: Option<&StunSetting>) -> Vec<StunName> {
     let named = named.iter().filter_map(|name| name.parse().ok());

@@ -335,6 +335,72 @@ fn watchers_see_a_party_come_and_go() {
 }
 
 #[test]
+fn doctor_tells_what_is_known_with_and_without_a_party_and_without_an_engine() {
+    let Some(mut engine) = Engine::start() else { return };
+    let idle = engine.done(&["doctor"]);
+    assert_eq!(idle["ipv4"]["reason"], "no_servers", "{idle}");
+    assert_eq!(idle["udp"], "unknown");
+    assert_eq!(idle["mapping"]["state"], "idle");
+    assert_eq!(idle["control"], serde_json::json!({"at": null, "answers": null}));
+    assert_eq!(idle["findings"], serde_json::json!([{"code": "offline"}]));
+    for empty in ["relays", "changes", "peers"] {
+        assert_eq!(idle[empty], serde_json::json!([]), "{empty}");
+    }
+    assert_eq!(idle["adapter"]["possible"], true);
+
+    engine.done(&["create", "Friday night"]);
+    let started = Instant::now();
+    let party = loop {
+        let party = engine.done(&["doctor"]);
+        if party["mapping"]["state"] == "needless" || started.elapsed() > PATIENCE {
+            break party;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(
+        party["mapping"]["state"], "needless",
+        "there is no router: {party}"
+    );
+    assert_eq!(
+        party["hosting"],
+        serde_json::json!({"reachable": null, "via": []})
+    );
+    assert_eq!(party["adapter"]["address"], "10.66.0.1");
+    let route = &party["changes"][1];
+    assert_eq!(
+        (&route["what"], &route["network"]),
+        (&"route".into(), &"10.66.0.0/16".into())
+    );
+    let name = route["adapter"].as_str().unwrap();
+    assert!(
+        engine
+            .inside(&["ip", "route"])
+            .contains(&format!("10.66.0.0/16 dev {name}"))
+    );
+    let said = String::from_utf8(engine.verb(&["doctor"]).stdout).unwrap();
+    assert!(
+        said.contains("What to do") && said.contains("10.66.0.1"),
+        "{said}"
+    );
+
+    engine.signal("-KILL");
+    engine.ends();
+    let (without, status) = engine.json(&["doctor"]);
+    assert_eq!(
+        (without["fault"].as_str(), status),
+        (Some("engine_not_running"), Some(3))
+    );
+    assert_eq!(without["outside"]["socket_exists"], true, "{without}");
+    assert_eq!(without["outside"]["adapter_possible"], true);
+    let plain = engine.verb(&["doctor"]);
+    let said = String::from_utf8(plain.stdout).unwrap();
+    assert!(
+        plain.status.code() == Some(3) && said.contains("nobody answers on it"),
+        "{said}"
+    );
+}
+
+#[test]
 fn garbage_on_the_socket_is_named_and_leaves_the_engine_well() {
     let Some(engine) = Engine::start() else { return };
     for garbage in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), b"\0\0\0\x02{]", &[255; 64]] {

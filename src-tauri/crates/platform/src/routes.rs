@@ -1,4 +1,4 @@
-//! Routes of the host that clash with the party's range.
+//! Routes of the host: those that clash with the party's range, and the one that leads out.
 
 use std::fmt;
 use std::io;
@@ -65,6 +65,40 @@ pub struct RouteClash {
     pub network: Network,
 }
 
+/// A route of the system's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Route {
+    interface: String,
+    network: Network,
+    /// The router it leads to; none within a network of this host's own.
+    gateway: Option<Ipv4Addr>,
+    /// Of two to the same network the one with less is used.
+    metric: u32,
+}
+
+impl From<Route> for RouteClash {
+    fn from(route: Route) -> Self {
+        Self {
+            interface: route.interface,
+            network: route.network,
+        }
+    }
+}
+
+/// The router that packets to the internet go to. None where there is no default route, or it leads into an interface
+/// without a router, as a VPN's does.
+///
+/// # Errors
+/// As [`conflicts`].
+pub fn default_gateway() -> io::Result<Option<Ipv4Addr>> {
+    Ok(gateway(system_routes()?))
+}
+
+fn gateway(routes: Vec<Route>) -> Option<Ipv4Addr> {
+    let out = routes.into_iter().filter(|route| route.network.prefix == 0);
+    out.min_by_key(|route| route.metric)?.gateway
+}
+
 /// Everything on this host that overlaps `range`, more specific and wider routes alike, except on the interface
 /// named (our own adapter). Default routes do not count, nor do the two halves `0.0.0.0/1` and `128.0.0.0/1`
 /// by which VPNs replace them. On Linux: the main routing table of the calling thread's network namespace.
@@ -72,7 +106,7 @@ pub struct RouteClash {
 /// # Errors
 /// When the system won't list its routes or addresses; `Unsupported` on systems where routes can't be listed.
 pub fn conflicts(range: Network, except_interface: Option<&str>) -> io::Result<Vec<RouteClash>> {
-    let mut found = system_routes()?;
+    let mut found: Vec<RouteClash> = system_routes()?.into_iter().map(RouteClash::from).collect();
     // An address can be configured without a route to its network.
     found.extend(if_addrs::get_if_addrs()?.into_iter().filter_map(|interface| {
         let IpAddr::V4(address) = interface.ip() else {
@@ -113,12 +147,12 @@ fn mask(prefix: u8) -> u32 {
 
 /// `thread-self`, not `self`: a thread may live in another network namespace than its process.
 #[cfg(target_os = "linux")]
-fn system_routes() -> io::Result<Vec<RouteClash>> {
+fn system_routes() -> io::Result<Vec<Route>> {
     Ok(parse(&std::fs::read_to_string("/proc/thread-self/net/route")?))
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "macos", windows)))]
-fn system_routes() -> io::Result<Vec<RouteClash>> {
+fn system_routes() -> io::Result<Vec<Route>> {
     Err(crate::Unsupported {
         operation: "listing routes",
     }
@@ -126,26 +160,31 @@ fn system_routes() -> io::Result<Vec<RouteClash>> {
 }
 
 /// Reads `/proc/net/route` (proc_net(5)): a heading, then one route a line in tab-separated columns, of which
-/// the first is the interface, the second the destination, the fourth the flags and the eighth the mask.
+/// the first is the interface, the second the destination, the third the gateway, the fourth the flags, the seventh the
+/// metric and the eighth the mask.
 /// Lines that can't be read are passed over: a future kernel may add some.
 #[cfg(any(test, target_os = "linux"))]
-fn parse(table: &str) -> Vec<RouteClash> {
+fn parse(table: &str) -> Vec<Route> {
     const UP: u32 = 1;
+    const GATEWAY: u32 = 2;
     table
         .lines()
         .filter_map(|line| {
             let columns: Vec<&str> = line.split_whitespace().collect();
-            let [interface, destination, _, flags, _, _, _, netmask, ..] = columns[..] else {
+            let [interface, destination, gateway, flags, _, _, metric, netmask, ..] = columns[..] else {
                 return None;
             };
-            if u32::from_str_radix(flags, 16).ok()? & UP == 0 {
+            let flags = u32::from_str_radix(flags, 16).ok()?;
+            if flags & UP == 0 {
                 return None;
             }
             let prefix = u32::from(hex_address(netmask)?).leading_ones();
             let network = Network::new(hex_address(destination)?, u8::try_from(prefix).ok()?);
-            Some(RouteClash {
+            Some(Route {
                 interface: interface.to_owned(),
                 network,
+                gateway: hex_address(gateway).filter(|_| flags & GATEWAY != 0),
+                metric: metric.parse().unwrap_or(u32::MAX),
             })
         })
         .collect()
@@ -187,11 +226,28 @@ x\tnothex\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
         }
     }
 
+    fn clashing(table: &str) -> Vec<RouteClash> {
+        parse(table).into_iter().map(RouteClash::from).collect()
+    }
+
+    #[cfg(target_endian = "little")]
+    #[test]
+    fn the_way_out_is_the_default_route_with_the_least_metric_unless_it_has_no_router() {
+        let table = TABLE.replace("tun0", "odd0");
+        assert_eq!(gateway(parse(&table)), Some(Ipv4Addr::new(192, 168, 1, 1)));
+        let cable = "eth1\t00000000\t0102A8C0\t0003\t0\t0\t50\t00000000\t0\t0\t0\n";
+        let both = parse(&(table.clone() + cable));
+        assert_eq!(gateway(both), Some(Ipv4Addr::new(192, 168, 2, 1)));
+        let vpn = "wg0\t00000000\t00000000\t0001\t0\t0\t0\t00000000\t0\t0\t0\n";
+        assert_eq!(gateway(parse(&(table + vpn))), None);
+        assert_eq!(gateway(Vec::new()), None);
+    }
+
     // The samples are what a little-endian kernel prints.
     #[cfg(target_endian = "little")]
     #[test]
     fn more_specific_and_wider_routes_clash_and_default_routes_do_not() {
-        let found = clashes(parse(TABLE), network("10.66.0.0/16"), Some("lanrage0"));
+        let found = clashes(clashing(TABLE), network("10.66.0.0/16"), Some("lanrage0"));
         assert_eq!(
             found,
             [clash("br-1", "10.66.1.0/24"), clash("corp", "10.0.0.0/8")]
@@ -203,13 +259,14 @@ x\tnothex\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
     #[test]
     fn our_own_adapter_clashes_only_when_not_excepted() {
         assert!(
-            clashes(parse(TABLE), network("10.66.0.0/16"), None).contains(&clash("lanrage0", "10.66.0.0/16"))
+            clashes(clashing(TABLE), network("10.66.0.0/16"), None)
+                .contains(&clash("lanrage0", "10.66.0.0/16"))
         );
     }
 
     #[test]
     fn a_range_elsewhere_has_no_clash() {
-        assert_eq!(clashes(parse(TABLE), network("172.20.0.0/16"), None), []);
+        assert_eq!(clashes(clashing(TABLE), network("172.20.0.0/16"), None), []);
     }
 
     #[test]

@@ -74,6 +74,27 @@ fault_codes! {
     /// The control plane forgot the running party and waits for its founder.
     PartyForgotten = "party_forgotten",
 
+    /// The party lives on this computer, and friends outside its local network can't reach it.
+    HostUnreachable = "host_unreachable",
+
+    // The ways to friends, as `doctor` finds them.
+    /// This computer has no address that leads anywhere.
+    Offline = "offline",
+    /// Nothing from the internet answers by UDP, while TCP gets through.
+    UdpBlocked = "udp_blocked",
+    /// The NAT takes another port for each destination.
+    NatSymmetric = "nat_symmetric",
+    /// No STUN server is asked, or none answers.
+    StunSilent = "stun_silent",
+    /// No relay is offered, and without one some friends can't be reached.
+    NoRelay = "no_relay",
+    /// A relay does not answer. Detail `relay`.
+    RelayAway = "relay_away",
+    /// The router does not open ports by itself. Detail `reason`.
+    PortMappingRefused = "port_mapping_refused",
+    /// No way to a member works. Detail `member`.
+    PeerUnreachable = "peer_unreachable",
+
     // What a control plane refuses.
     /// The proof of admission is missing or wrong.
     NotAdmitted = "not_admitted",

@@ -4,6 +4,7 @@
 //! 0, which no caller uses, is about the connection itself, which ends with it: not allowed, no room, garbage.
 //! After `watch` the engine also sends [`Event`]s. The types are what `lanrage-engine … --json` prints.
 
+use crate::doctor::Report;
 use crate::fault::Fault;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -47,6 +48,9 @@ pub enum Call {
     Status,
     /// The status now and after each change, as [`Event`]s; answered by `Done`.
     Watch,
+    /// All that is known of the ways to friends. Without a party STUN servers are asked for it first, so that the
+    /// answer may take some seconds.
+    Doctor,
 }
 
 /// An answer or an event.
@@ -78,6 +82,8 @@ pub enum Reply {
     Joined(Joined),
     /// The status.
     Status(Status),
+    /// What the ways to friends are like.
+    Doctor(Box<Report>),
     /// Nothing to say.
     Done,
 }

@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod bytes;
 pub mod control;
+pub mod doctor;
 pub mod fault;
 pub mod ids;
 pub mod invite;

@@ -28,6 +28,7 @@ const TEST: &[&str] = &[
     "iperf3",
     "iproute2",
     "iputils-ping",
+    "miniupnpd-nftables",
     "nftables",
     "util-linux",
     "webkit2gtk-driver",

@@ -352,13 +352,15 @@ impl Member {
             },
             Home::Here => {
                 let port = self.hosting.as_ref().map_or(0, |hosting| hosting.port);
-                let via = self
-                    .desk
-                    .network
-                    .addresses
-                    .iter()
-                    .map(|(ip, _)| SocketAddr::new(*ip, port))
-                    .collect();
+                let own = self.desk.network.addresses.iter();
+                let own = own.map(|(ip, _)| SocketAddr::new(*ip, port));
+                // Those that work from far away first, lest they be cut off.
+                let mut via = self.outside(active).via;
+                for at in own {
+                    if !via.contains(&at) {
+                        via.push(at);
+                    }
+                }
                 Invite {
                     id,
                     server: None,

@@ -35,7 +35,7 @@ impl Member {
     /// Something happened to a relay.
     pub(super) fn relay(&mut self, now: Instant, id: TransportId, event: &RelayEvent) {
         match event {
-            RelayEvent::Up(_) => {}
+            RelayEvent::Up(_) | RelayEvent::Tried { .. } => {}
             RelayEvent::Ending { reason } => tracing::info!(%reason, "a relay will end its allocation"),
             RelayEvent::Down { reason } => tracing::info!(%reason, "a relay is away"),
         }

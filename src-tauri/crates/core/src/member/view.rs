@@ -3,6 +3,7 @@
 use super::Member;
 use crate::connection::Peer;
 use crate::io::Home;
+use crate::latency::milliseconds;
 use crate::nat::NatReport;
 use crate::party::{Active, Ident, Party, Phase, Reach};
 use lanrage_proto::ipc::{
@@ -10,7 +11,7 @@ use lanrage_proto::ipc::{
 };
 use lanrage_proto::{Fault, Slot};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// What a member shows; the engine adds what it alone knows.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,7 +48,7 @@ impl Member {
         }
     }
 
-    fn control_status(&self) -> ControlStatus {
+    pub(super) fn control_status(&self) -> ControlStatus {
         let of_home = |home: &Home| match home {
             Home::Here | Home::Founder(_) => ControlMode::Local,
             Home::Server(_) => ControlMode::Remote,
@@ -166,9 +167,4 @@ impl Member {
             members: members.into_values().collect(),
         }
     }
-}
-
-/// To a hundredth: more would only make each status differ from the last.
-fn milliseconds(duration: Duration) -> f64 {
-    (duration.as_secs_f64() * 100_000.0).round() / 100.0
 }

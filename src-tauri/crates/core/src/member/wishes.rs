@@ -1,7 +1,8 @@
 //! Wishes: what should lastingly be, recomputed from the party's state.
 
 use super::Member;
-use crate::io::{AdapterPlan, Home, HostPlan, Output};
+use crate::io::{AdapterPlan, Home, HostPlan, Hosting, Output};
+use crate::mapping::MapPlan;
 use crate::party::{Active, Party, Phase, Reach};
 use crate::path::TransportId;
 use crate::punch::HolePlan;
@@ -21,6 +22,7 @@ pub(super) struct Sent {
     relays: Vec<RelayPlan>,
     holes: Vec<HolePlan>,
     stun: Option<Vec<String>>,
+    map: Option<MapPlan>,
     saved: Option<(Tag, Home, u64)>,
 }
 
@@ -88,6 +90,13 @@ impl Member {
             self.wishes.stun = stun.map(<[String]>::to_vec);
             out.push_back(Output::Resolve(self.wishes.stun.clone()));
         }
+        let map = map(&self.party, self.desk.network.port, self.hosting.as_ref());
+        if self.wishes.map != map {
+            self.wishes.map = map;
+            // What was granted for another plan holds no longer, or is granted again.
+            self.desk.mapped = Default::default();
+            out.push_back(Output::Map(map));
+        }
         let adapter = adapter(&self.party);
         if self.wishes.adapter != adapter {
             self.wishes.adapter = adapter;
@@ -126,6 +135,18 @@ fn browse(party: &Party) -> Option<[u8; 32]> {
         }
         Party::Idle | Party::Creating(_) | Party::Active(_) | Party::Leaving(_) => None,
     }
+}
+
+/// The primary UDP port, and the control plane's where the party lives here.
+fn map(party: &Party, udp: u16, hosting: Option<&Hosting>) -> Option<MapPlan> {
+    let Party::Active(active) = party else {
+        return None;
+    };
+    let hosting = hosting.filter(|_| active.home == Home::Here);
+    (udp != 0).then_some(MapPlan {
+        udp,
+        tcp: hosting.map(|hosting| hosting.port),
+    })
 }
 
 fn adapter(party: &Party) -> Option<AdapterPlan> {

@@ -1,5 +1,6 @@
 //! What can be typed.
 
+use crate::settings::Switch;
 use crate::stun::StunSetting;
 use clap::{Args, Parser, Subcommand};
 use lanrage_proto::TurnUri;
@@ -13,6 +14,7 @@ Examples:
   lanrage-engine create 'Friday night'       found a party; prints the invite for your friends
   lanrage-engine join K7QF-9M2X-RT4B-W8HD-5NC7
   lanrage-engine status                      who is there, by which path, with what ping
+  lanrage-engine doctor                      what stands between you and your friends
   lanrage-engine leave
 
 Exit status: 0 done, 1 internal error, 2 wrong usage, 3 no engine answers, 4 refused.";
@@ -51,6 +53,11 @@ Examples:
     /// Show the status, and again after each change
     #[command(after_help = "With --json each line is one status as `status --json` prints it.")]
     Watch(Verbose),
+    /// Find out what stands between you and your friends
+    #[command(after_help = "\
+Without a party STUN servers are asked for it, which takes some seconds; inside one all is known already.
+With --json it is one object; without an engine it is the refusal with what can be seen from outside.")]
+    Doctor(Verbose),
 }
 
 /// What every verb but `run` takes.
@@ -134,6 +141,9 @@ pub struct Run {
     /// STUN servers of your own, besides those of the control plane; none leaves the public ones unasked
     #[arg(long, value_name = "HOST:PORT,…|none", value_parser = StunSetting::from_str, overrides_with = "stun")]
     pub stun: Option<StunSetting>,
+    /// Whether the router in front is asked to open ports for the party (UPnP, NAT-PMP, PCP) [default: on]
+    #[arg(long, value_name = "on|off", hide_possible_values = true)]
+    pub port_mapping: Option<Switch>,
     /// A relay of your own, besides those of the control plane: turn:HOST:PORT, turn:HOST:PORT?transport=tcp or turns:HOST:PORT; may be repeated
     #[arg(long, value_name = "URI", value_parser = TurnUri::parse)]
     pub turn: Vec<TurnUri>,
@@ -171,6 +181,8 @@ mod tests {
             "lanrage-engine leave --socket /a --json",
             "lanrage-engine status",
             "lanrage-engine watch --json",
+            "lanrage-engine doctor --json --socket /a",
+            "lanrage-engine run --port-mapping off",
         ] {
             let words = line.split_whitespace();
             assert!(Arguments::try_parse_from(words).is_ok(), "{line}");
@@ -182,6 +194,7 @@ mod tests {
             "lanrage-engine run --port 70000",
             "lanrage-engine run --log a=b=c",
             "lanrage-engine run --allow-uid anna",
+            "lanrage-engine run --port-mapping perhaps",
             "lanrage-engine dance",
         ] {
             assert_eq!(read(line).unwrap_err().exit_code(), 2, "{line}");

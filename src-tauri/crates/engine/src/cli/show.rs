@@ -2,6 +2,7 @@
 
 use super::{Failure, text};
 use lanrage_proto::Fault;
+use lanrage_proto::doctor::Outside;
 use lanrage_proto::ipc::{
     ControlMode, ControlState, EngineState, MemberStatus, NatStatus, NatType, PartyState, PartyStatus,
     PathKind, PeerState, PeerTrouble, Status,
@@ -40,15 +41,18 @@ struct Refusal<'a> {
     fault: &'a str,
     message: String,
     action: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outside: Option<&'a Outside>,
 }
 
 /// Prints a refusal for programs.
-pub(super) fn refusal_json(fault: &Fault) {
+pub(super) fn refusal_json(fault: &Fault, outside: Option<&Outside>) {
     let advice = text::advice(fault);
     let refusal = Refusal {
         fault: fault.code.as_str(),
         message: advice.message,
         action: advice.action,
+        outside,
     };
     if json(&refusal).is_err() {
         error(&text::sentences(fault));
@@ -129,7 +133,7 @@ fn nat_words(nat: &NatStatus) -> Option<String> {
     })
 }
 
-fn nat_word(nat: NatType) -> Option<&'static str> {
+pub(super) fn nat_word(nat: NatType) -> Option<&'static str> {
     Some(match nat {
         NatType::Open => "open",
         NatType::FullCone => "full cone",

@@ -2,11 +2,18 @@
 
 use super::args::{Create, Join, Verb, Verbose};
 use super::client::Client;
-use super::{Failure, show, text};
-use lanrage_proto::FaultCode;
+use super::{Failure, diagnosis, outside, show, text};
+use lanrage_proto::doctor::{FamilyReport, MappingState, Report, Unproven};
 use lanrage_proto::ipc::{Call, Reply, Status};
 use lanrage_proto::limits::INVITE_TEXT;
+use lanrage_proto::{Fault, FaultCode};
 use std::io::Read;
+use std::time::{Duration, Instant};
+
+/// How long a player who created a party is kept waiting for who gets in.
+const SETTLING: Duration = Duration::from_secs(6);
+/// How often that is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Carries a verb out; whether its failure should be printed as JSON comes along.
 pub(super) fn main(verb: Verb) -> (bool, Result<(), Failure>) {
@@ -14,7 +21,9 @@ pub(super) fn main(verb: Verb) -> (bool, Result<(), Failure>) {
         Verb::Run(_) => false,
         Verb::Create(create) => create.common.json,
         Verb::Join(join) => join.common.json,
-        Verb::Leave(common) | Verb::Status(common) | Verb::Watch(common) => common.json,
+        Verb::Leave(common) | Verb::Status(common) | Verb::Watch(common) | Verb::Doctor(common) => {
+            common.json
+        }
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match runtime {
@@ -31,6 +40,7 @@ async fn carry_out(verb: Verb) -> Result<(), Failure> {
         Verb::Leave(common) => leave(common).await,
         Verb::Status(common) => status(common).await,
         Verb::Watch(common) => watch(common).await,
+        Verb::Doctor(common) => doctor(common).await,
         Verb::Run(_) => Err(Failure::internal("`run` is no request")),
     }
 }
@@ -52,19 +62,60 @@ async fn found(create: Create) -> Result<(), Failure> {
         "“{}” is open. Your address in it is {}.",
         created.party, created.address
     ))?;
-    show::line(&format!("Send this to your friends:\n\n  {}\n", created.invite))?;
-    if created.invite.contains("server=") {
+    let invite = shareable(&mut client, &created.invite).await?;
+    show::line(&format!("Send this to your friends:\n\n  {invite}\n"))?;
+    if invite.contains("server=") {
         show::line(&format!(
             "Friends with the same server need only the ID: {}",
             created.id
         ))?;
-    } else if created.invite != created.id {
+    } else if invite != created.id {
         show::line(&format!(
             "On your own network the ID alone is enough: {}",
             created.id
         ))?;
     }
     Ok(())
+}
+
+/// The invite when it is known whether friends elsewhere get in by it, which takes a moment; if they don't, that is said.
+async fn shareable(client: &mut Client, created: &str) -> Result<String, Failure> {
+    if created.contains("server=") {
+        return Ok(created.to_owned());
+    }
+    let began = Instant::now();
+    loop {
+        let Reply::Doctor(report) = client.ask(Call::Doctor).await? else {
+            return Err(unexpected());
+        };
+        if is_settled(&report) || began.elapsed() >= SETTLING {
+            let unreachable = |fault: &&Fault| fault.code == FaultCode::HostUnreachable;
+            if let Some(fault) = report.findings.iter().find(unreachable) {
+                show::error(&text::sentences(fault));
+            }
+            break;
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+    let Reply::Status(status) = client.ask(Call::Status).await? else {
+        return Err(unexpected());
+    };
+    let invite = status.party.and_then(|party| party.invite);
+    Ok(invite.unwrap_or_else(|| created.to_owned()))
+}
+
+/// Whether no more is to be expected about who gets in.
+fn is_settled(report: &Report) -> bool {
+    let known = report
+        .hosting
+        .as_ref()
+        .is_none_or(|hosting| hosting.reachable.is_some());
+    let finding = |family: &FamilyReport| {
+        matches!(family.reason, Some(Unproven::InProgress))
+            || family.address && family.reason == Some(Unproven::Untried)
+    };
+    let asking = matches!(report.mapping.state, MappingState::Idle | MappingState::Asking);
+    known || !(asking || finding(&report.ipv4) || finding(&report.ipv6))
 }
 
 /// A player who set a server should know at once that the party is not on it.
@@ -132,6 +183,27 @@ async fn status(common: Verbose) -> Result<(), Failure> {
         return show::json(&status);
     }
     show::text(&show::status(&status))
+}
+
+async fn doctor(common: Verbose) -> Result<(), Failure> {
+    let socket = common.socket.as_deref();
+    let mut client = match Client::connect(socket).await {
+        Ok(client) => client,
+        Err(failure) => {
+            let outside = outside::look(socket);
+            if !common.json {
+                show::text(&diagnosis::outside(&outside))?;
+            }
+            return Err(failure.with_outside(outside));
+        }
+    };
+    let Reply::Doctor(report) = client.ask(Call::Doctor).await? else {
+        return Err(unexpected());
+    };
+    if common.json {
+        return show::json(&report);
+    }
+    show::text(&diagnosis::report(&report))
 }
 
 async fn watch(common: Verbose) -> Result<(), Failure> {

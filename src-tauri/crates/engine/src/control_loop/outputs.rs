@@ -39,6 +39,7 @@ impl Engine {
             Output::Configure(wish) => self.configure(wish).await,
             Output::Table(table) => self.data.apply(table),
             Output::Resolve(names) => self.stun.wish(names),
+            Output::Map(plan) => self.mapper.wish(plan),
             Output::Relays(plans) => self.relays.wish(plans, &self.data),
             Output::Holes(plans) => self.holes.wish(&plans, &self.data),
             Output::Persist(saved) => self.persist(saved).await,

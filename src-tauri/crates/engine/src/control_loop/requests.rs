@@ -20,6 +20,7 @@ impl Engine {
                 let _ = answer.send(Ok(Reply::Status(self.compose().seen_by(&caller))));
                 return;
             }
+            Call::Doctor => return self.doctor(caller, answer),
             Call::Create { party, player } => self.create(&caller, &party, player.as_deref()).await,
             Call::Join { text, player } => self.join(&caller, &text, player.as_deref()).await,
             Call::Leave => self.leave(&caller),

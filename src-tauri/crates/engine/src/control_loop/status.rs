@@ -55,7 +55,9 @@ fn state(conditions: &[Fault]) -> EngineState {
             | FaultCode::LeaveRefused
             | FaultCode::FoundingRefused
             | FaultCode::PartyDissolved
-            | FaultCode::LocalFallback => {}
+            | FaultCode::LocalFallback
+            // The party works; somebody else may not get in.
+            | FaultCode::HostUnreachable => {}
             _ => state = EngineState::Degraded,
         }
     }
@@ -104,7 +106,11 @@ mod tests {
         let of = |codes: &[FaultCode]| state(&codes.iter().map(|code| (*code).into()).collect::<Vec<_>>());
         assert_eq!(of(&[]), EngineState::Ready);
         assert_eq!(
-            of(&[FaultCode::LocalFallback, FaultCode::RecordReplayed]),
+            of(&[
+                FaultCode::LocalFallback,
+                FaultCode::HostUnreachable,
+                FaultCode::RecordReplayed
+            ]),
             EngineState::Ready
         );
         assert_eq!(of(&[FaultCode::ControlAway]), EngineState::Degraded);

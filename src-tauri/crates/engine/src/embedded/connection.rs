@@ -28,6 +28,8 @@ const QUEUE: usize = 512;
 pub(super) struct Conversation {
     pub(super) id: ConnId,
     pub(super) address: IpAddr,
+    /// Where the router in front leads here from.
+    pub(super) mapped: Option<SocketAddr>,
     pub(super) words: mpsc::Sender<Word>,
 }
 
@@ -67,14 +69,23 @@ fn judge(request: &Request, response: Response) -> Result<Response, ErrorRespons
 }
 
 async fn exchange(mut socket: WebSocketStream<TcpStream>, conversation: &Conversation) {
-    let Conversation { id, address, words } = conversation;
+    let Conversation {
+        id,
+        address,
+        mapped,
+        words,
+    } = conversation;
     let Ok(reached) = socket.get_ref().local_addr() else {
         return;
     };
     let source = Source {
         address: Some(*address),
         // Under no other name can it have been dialled: there is none.
-        authorities: vec![SocketAddr::new(reached.ip().to_canonical(), reached.port()).to_string()],
+        authorities: [SocketAddr::new(reached.ip().to_canonical(), reached.port())]
+            .into_iter()
+            .chain(*mapped)
+            .map(|at| at.to_string())
+            .collect(),
     };
     let (queue, mut outgoing) = mpsc::channel(QUEUE);
     if words.send(Word::Open(*id, source, queue)).await.is_err() {

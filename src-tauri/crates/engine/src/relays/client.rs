@@ -42,15 +42,17 @@ pub(super) enum End {
 
 /// An allocation that is there.
 pub(super) struct Session {
+    pub(super) way: TurnUri,
     wire: Wire,
     turn: Turn,
 }
 
-/// Allocates by the first way that does it, the better ones first.
+/// Allocates by the first way that does it, the better ones first, and tells what came of each.
 ///
 /// # Errors
 /// Why each way does not.
-pub(super) async fn reach(server: &RelayServer, tls: &Arc<ClientConfig>) -> Result<Session, String> {
+pub(super) async fn reach(plan: &RelayPlan, door: &Door, tls: &Arc<ClientConfig>) -> Result<Session, String> {
+    let server = &plan.server;
     let mut waiting = server.uris.iter();
     let mut trying = FuturesUnordered::new();
     let mut reasons = Vec::new();
@@ -58,9 +60,13 @@ pub(super) async fn reach(server: &RelayServer, tls: &Arc<ClientConfig>) -> Resu
     loop {
         tokio::select! {
             begun = trying.next(), if !trying.is_empty() => match begun {
-                Some(Ok(session)) => return Ok(session),
-                Some(Err(reason)) => {
-                    reasons.push(reason);
+                Some(Ok(session)) => {
+                    door.tried(plan.id, &session.way, None).await;
+                    return Ok(session);
+                }
+                Some(Err((way, why))) => {
+                    door.tried(plan.id, &way, Some(&why)).await;
+                    reasons.push(format!("{way}: {why}"));
                     trying.extend(waiting.next().map(|uri| Session::begin(uri, server, tls)));
                 }
                 None => {}
@@ -96,14 +102,18 @@ async fn better_way(server: &RelayServer, tls: &Arc<ClientConfig>) {
 }
 
 impl Session {
-    async fn begin(uri: &TurnUri, server: &RelayServer, tls: &Arc<ClientConfig>) -> Result<Self, String> {
+    async fn begin(
+        uri: &TurnUri,
+        server: &RelayServer,
+        tls: &Arc<ClientConfig>,
+    ) -> Result<Self, (TurnUri, String)> {
         match timeout(ALLOCATING, Self::allocate(uri, server, tls)).await {
             Ok(Ok(session)) => {
                 tracing::info!(%uri, "a relay is there");
                 Ok(session)
             }
-            Ok(Err(why)) => Err(format!("{uri}: {why}")),
-            Err(_) => Err(format!("{uri}: no allocation in time")),
+            Ok(Err(why)) => Err((uri.clone(), why)),
+            Err(_) => Err((uri.clone(), "no allocation in time".to_owned())),
         }
     }
 
@@ -111,7 +121,11 @@ impl Session {
         let wire = Wire::connect(uri, tls).await.map_err(|error| error.to_string())?;
         let stream = uri.transport() != TurnTransport::Udp;
         let turn = Turn::new(Instant::now(), &server.username, &server.password, stream);
-        let mut session = Self { wire, turn };
+        let mut session = Self {
+            way: uri.clone(),
+            wire,
+            turn,
+        };
         loop {
             session.speak().await?;
             if session.turn.is_allocated() {

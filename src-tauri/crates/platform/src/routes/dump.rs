@@ -4,7 +4,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::{Network, RouteClash};
+use super::{Network, Route};
 
 /// Size of `struct rt_msghdr` (net/route.h).
 const HEADER: usize = 92;
@@ -24,7 +24,7 @@ const WAS_CLONED: u32 = 0x2_0000;
 const INET: u8 = 2;
 
 /// The IPv4 routes in a dump; `name` tells an interface's name by its index. What can't be read is passed over.
-pub(super) fn parse(mut dump: &[u8], name: impl Fn(u16) -> String) -> Vec<RouteClash> {
+pub(super) fn parse(mut dump: &[u8], name: impl Fn(u16) -> String) -> Vec<Route> {
     let mut routes = Vec::new();
     while let Some(&length) = dump
         .first_chunk()
@@ -37,17 +37,17 @@ pub(super) fn parse(mut dump: &[u8], name: impl Fn(u16) -> String) -> Vec<RouteC
         routes.extend(route(message, &name));
         dump = rest;
     }
-    routes.sort_by_key(|route: &RouteClash| route.network.prefix());
+    routes.sort_by_key(|route: &Route| route.network.prefix());
     routes
 }
 
-fn route(message: &[u8], name: impl Fn(u16) -> String) -> Option<RouteClash> {
+fn route(message: &[u8], name: impl Fn(u16) -> String) -> Option<Route> {
     let (header, addresses) = message.split_at_checked(HEADER)?;
     let flags = number(header, FLAGS)?;
     if header[2] != VERSION || flags & UP == 0 || flags & WAS_CLONED != 0 {
         return None;
     }
-    let [destination, _gateway, mask] = split(addresses, number(header, ADDRESSES)?);
+    let [destination, gateway, mask] = split(addresses, number(header, ADDRESSES)?);
     let destination = destination.filter(|address| address.get(1) == Some(&INET))?;
     let prefix = if flags & HOST != 0 {
         32
@@ -55,9 +55,13 @@ fn route(message: &[u8], name: impl Fn(u16) -> String) -> Option<RouteClash> {
         // Cut off after its last byte that isn't zero, and its family not set: only the bits count.
         u8::try_from(bits(mask?).leading_ones()).ok()?
     };
-    Some(RouteClash {
+    let gateway = gateway.filter(|address| address.get(1) == Some(&INET));
+    Some(Route {
         interface: name(u16::from_ne_bytes([header[INDEX], header[INDEX + 1]])),
         network: Network::new(Ipv4Addr::from(bits(destination)), prefix),
+        gateway: gateway.map(|address| Ipv4Addr::from(bits(address))),
+        // Darwin has none; the first default route is the one in use.
+        metric: 0,
     })
 }
 
@@ -150,6 +154,16 @@ mod tests {
                 "10.66.0.9/32 en4"
             ]
         );
+    }
+
+    #[test]
+    fn a_router_is_told_from_a_link() {
+        let router = inet([192, 168, 1, 1]);
+        let by_router = message(4, UP, &[&inet([0; 4]), &router, &[0]]);
+        let by_link = message(7, UP, &[&inet([10, 0, 0, 0]), GATEWAY, &[5, 255, 0, 0, 255]]);
+        let routes = parse(&[by_router, by_link].concat(), |index| format!("en{index}"));
+        let gateways: Vec<_> = routes.iter().map(|route| route.gateway).collect();
+        assert_eq!(gateways, [Some(Ipv4Addr::new(192, 168, 1, 1)), None]);
     }
 
     #[test]

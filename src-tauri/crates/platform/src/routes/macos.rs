@@ -5,13 +5,13 @@
 use std::io;
 use std::ptr::null_mut;
 
-use super::RouteClash;
+use super::Route;
 use super::dump::parse;
 
 /// The table may grow between asking for its size and for itself.
 const ATTEMPTS: usize = 4;
 
-pub(super) fn system_routes() -> io::Result<Vec<RouteClash>> {
+pub(super) fn system_routes() -> io::Result<Vec<Route>> {
     let interfaces = if_addrs::get_if_addrs()?;
     let name = |index: u16| {
         interfaces

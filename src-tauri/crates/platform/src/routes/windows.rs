@@ -12,16 +12,16 @@ use windows_sys::Win32::NetworkManagement::IpHelper::{
 use windows_sys::Win32::NetworkManagement::Ndis::{IF_MAX_STRING_SIZE, NET_LUID_LH};
 use windows_sys::Win32::Networking::WinSock::AF_INET;
 
-use super::{Network, RouteClash};
+use super::{Network, Route};
 use crate::windows::no_error;
 
 /// The wider a route, the earlier, so that one to a network comes before those to addresses in it.
-pub(super) fn system_routes() -> io::Result<Vec<RouteClash>> {
+pub(super) fn system_routes() -> io::Result<Vec<Route>> {
     let mut table: *mut MIB_IPFORWARD_TABLE2 = null_mut();
     // SAFETY: the function writes one pointer, which `Table` frees the way it says.
     no_error(unsafe { GetIpForwardTable2(AF_INET, &raw mut table) })?;
     let table = Table(table);
-    let mut routes: Vec<RouteClash> = table.rows().iter().map(route).collect();
+    let mut routes: Vec<Route> = table.rows().iter().map(route).collect();
     routes.sort_by_key(|route| route.network.prefix());
     Ok(routes)
 }
@@ -46,14 +46,19 @@ impl Drop for Table {
     }
 }
 
-fn route(row: &MIB_IPFORWARD_ROW2) -> RouteClash {
+fn route(row: &MIB_IPFORWARD_ROW2) -> Route {
     let prefix = &row.DestinationPrefix;
     // SAFETY: only AF_INET was asked for, so the union holds an IPv4 address; any bits are one.
     let address = unsafe { prefix.Prefix.Ipv4.sin_addr.S_un.S_addr };
-    RouteClash {
+    // SAFETY: as above.
+    let gateway = unsafe { row.NextHop.Ipv4.sin_addr.S_un.S_addr };
+    Route {
         interface: alias(&row.InterfaceLuid).unwrap_or_else(|| format!("#{}", row.InterfaceIndex)),
         // In network order, which is the order of its bytes in memory.
         network: Network::new(Ipv4Addr::from(address.to_ne_bytes()), prefix.PrefixLength),
+        gateway: (gateway != 0).then(|| Ipv4Addr::from(gateway.to_ne_bytes())),
+        // The interface's own is added by the system; ours has the least, and leads nowhere by default.
+        metric: row.Metric,
     }
 }
 
