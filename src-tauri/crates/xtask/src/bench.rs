@@ -2,7 +2,7 @@
 
 mod neighbours;
 
-use std::process::Command;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Subcommand;
@@ -52,12 +52,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             frontend::build()?;
             let window = programs::build("lanrage", Profile::Release)?;
             let boringtun = neighbours::boringtun(arguments.yes);
-            measure(&["party"], |bench| {
-                bench.env("LANRAGE_WINDOW", window);
-                if let Some(boringtun) = boringtun {
-                    bench.env("LANRAGE_BORINGTUN", boringtun);
-                }
-            })
+            let mut variables = vec![("LANRAGE_WINDOW", window)];
+            variables.extend(boringtun.map(|program| ("LANRAGE_BORINGTUN", program)));
+            measure_with(&["party"], variables)
         }
         Verb::Connect(connect) => {
             prepare(arguments.yes)?;
@@ -67,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             if let Some(only) = &connect.only {
                 words.extend(["--only", only]);
             }
-            measure(&words, |_| {})
+            measure(&words)
         }
     }
 }
@@ -83,7 +80,12 @@ fn prepare(yes: bool) -> Result<()> {
 }
 
 /// Builds what is measured and what measures, and runs the latter with these arguments.
-fn measure(arguments: &[&str], tell: impl FnOnce(&mut Command)) -> Result<()> {
+fn measure(arguments: &[&str]) -> Result<()> {
+    measure_with(arguments, Vec::new())
+}
+
+/// As [`measure`], with the programs that these variables name.
+fn measure_with(arguments: &[&str], variables: Vec<(&str, PathBuf)>) -> Result<()> {
     let programs = lab::Programs::build(Profile::Release)?;
     let mut cargo = shell::cargo()?;
     shell::run(cargo.args([
@@ -96,6 +98,5 @@ fn measure(arguments: &[&str], tell: impl FnOnce(&mut Command)) -> Result<()> {
     ]))?;
     let mut bench = lab::with_rights(&programs::target()?.join("release/bench"))?;
     programs.tell(&mut bench);
-    tell(&mut bench);
-    shell::run_to_its_end(bench.args(arguments))
+    shell::run_to_its_end(bench.envs(variables).args(arguments))
 }

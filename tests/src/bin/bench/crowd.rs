@@ -18,9 +18,10 @@ const CREATED: usize = 5;
 /// How long the CPU time of an idle engine is counted.
 const IDLE: Duration = Duration::from_secs(20);
 
-/// Between joins. An answer is not sent to everybody twice in a second (RFC 6762 §6): who asks the local network for a
-/// party sooner after another waits for it, as the second of two friends that press the button together.
-const APART: Duration = Duration::from_millis(1500);
+/// Before each join. A new party is announced for two seconds, and no answer goes to everybody twice in a second
+/// (RFC 6762 §6, §8.3): who asks the local network sooner after another waits for it, as the second of two friends that
+/// press the button together.
+const APART: Duration = Duration::from_secs(3);
 
 /// What was measured.
 pub(crate) struct Report(Vec<Figure>);
