@@ -15,8 +15,11 @@ type Engine<'a> = State<'a, Controller<SocketDial>>;
 /// How it stands with the engine now, and a name to begin with. The page asks once, when it hears events.
 #[tauri::command]
 pub(crate) fn status(engine: Engine<'_>, page: State<'_, Page>) -> Welcome {
+    let view = engine.view();
+    // The last that a start is waited for.
+    tracing::debug!(here = matches!(view, EngineView::Here { .. }), "the page listens");
     Welcome {
-        view: engine.view(),
+        view,
         suggested_name: suggested_name(),
         wish: page.listens(),
     }

@@ -88,10 +88,12 @@ fn open_window(app: &App) -> tauri::Result<()> {
         // Shown when there is something to see, so that it never flashes empty.
         .visible(false)
         .on_page_load(|window, load| {
-            if load.event() == PageLoadEvent::Finished
-                && let Err(error) = window.show()
-            {
-                tracing::error!(%error, "the window could not be shown");
+            if load.event() != PageLoadEvent::Finished {
+                return;
+            }
+            match window.show() {
+                Ok(()) => tracing::debug!("the window is shown"),
+                Err(error) => tracing::error!(%error, "the window could not be shown"),
             }
         })
         .on_navigation(is_own_page)

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use anyhow::{Context, Result, anyhow, ensure};
@@ -479,7 +479,7 @@ impl Engine {
 pub struct Watch {
     player: String,
     child: Child,
-    seen: Arc<Mutex<Vec<Status>>>,
+    seen: Arc<Mutex<Vec<(Instant, Status)>>>,
 }
 
 impl Watch {
@@ -503,7 +503,7 @@ impl Watch {
                     shared
                         .lock()
                         .unwrap_or_else(PoisonError::into_inner)
-                        .push(Status(value));
+                        .push((Instant::now(), Status(value)));
                 }
             }
         });
@@ -526,13 +526,28 @@ impl Watch {
     ) -> Result<Duration> {
         eventually(&format!("{} watches: {what}", self.player), felt, || {
             let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            for status in seen.iter() {
+            for (_, status) in seen.iter() {
                 if holds(status)? {
                     return Ok(Ok(()));
                 }
             }
-            Ok(Err(seen.last().map_or("nothing".to_owned(), Status::summary)))
+            let last = seen.last().map(|(_, status)| status.summary());
+            Ok(Err(last.unwrap_or_else(|| "nothing".to_owned())))
         })
+    }
+
+    /// When the first status that satisfies `holds` was printed, if one was.
+    ///
+    /// # Errors
+    /// When `holds` fails.
+    pub fn first(&self, holds: impl Fn(&Status) -> Result<bool>) -> Result<Option<Instant>> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        for (at, status) in seen.iter() {
+            if holds(status)? {
+                return Ok(Some(*at));
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -135,6 +135,29 @@ impl Lab {
         (0..count).map(|_| self.host()).collect()
     }
 
+    /// Two hosts joined by a cable and by nothing else; their addresses are as [`Lab::host`] deals them.
+    ///
+    /// # Errors
+    /// As [`Lab::host`].
+    pub fn cable(&self) -> Result<[Host; 2]> {
+        // Pulled at either end, a cable is pulled at both: each host's own end will do.
+        let end = || {
+            let own = |index| (self.name_of(&format!("h{index}")), "eth0".to_owned());
+            self.machine("h", |index| Ipv4Addr::new(192, 168, 77, index), own)
+        };
+        let ends = [end()?, end()?];
+        let [one, other] = &ends;
+        ip_batch(
+            one.namespace(),
+            &format!(
+                "link add eth0 type veth peer name eth0 netns {}\n",
+                other.namespace()
+            ),
+        )?;
+        ends.iter().try_for_each(Host::raise_end)?;
+        Ok(ends)
+    }
+
     /// Says that the lab's test failed: the logs of its programs are printed when it is taken down.
     pub fn mark_failed(&self) {
         self.0.failed.store(true, Ordering::Relaxed);
@@ -162,12 +185,17 @@ impl Lab {
     }
 
     fn switch(&self) -> String {
-        format!("{}-switch", self.0.prefix)
+        self.name_of("switch")
+    }
+
+    /// The full name of a namespace of this lab.
+    fn name_of(&self, name: &str) -> String {
+        format!("{}-{name}", self.0.prefix)
     }
 
     /// Makes a namespace, which goes with the lab. Returns its full name.
     fn namespace(&self, name: &str) -> Result<String> {
-        let namespace = format!("{}-{name}", self.0.prefix);
+        let namespace = self.name_of(name);
         ip(&["netns", "add", &namespace])?;
         quieten(&namespace)?;
         Ok(namespace)
@@ -382,6 +410,11 @@ impl Host {
                 self.namespace
             ),
         )?;
+        self.raise_end()
+    }
+
+    /// What a host does with its end of the cable.
+    fn raise_end(&self) -> Result<()> {
         ip_batch(
             &self.namespace,
             &format!(

@@ -36,11 +36,11 @@ pub struct Party {
     pub invite: String,
 }
 
-/// Runs a lab test. When it fails, the logs of all its programs are printed.
+/// Runs a lab test and returns what it found. When it fails, the logs of all its programs are printed.
 ///
 /// # Errors
 /// The test's.
-pub fn scenario(name: &str, test: impl FnOnce(&Lab) -> Result<()>) -> Result<()> {
+pub fn scenario<T>(name: &str, test: impl FnOnce(&Lab) -> Result<T>) -> Result<T> {
     let lab = Lab::new(name)?;
     let started = Instant::now();
     let result = test(&lab);

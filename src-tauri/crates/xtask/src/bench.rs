@@ -1,25 +1,35 @@
 //! `cargo xtask bench`: what a party costs and how fast it is, measured in a lab.
 
+mod neighbours;
+
+use std::path::PathBuf;
+
 use anyhow::Result;
 use clap::Subcommand;
 
 use crate::programs::{self, Profile};
-use crate::{lab, shell, toolchain};
+use crate::{frontend, lab, packages, shell, toolchain};
 
-/// Measure release builds in a lab: what a party costs, how fast it connects.
+/// Measure release builds in a lab: what a party costs, how fast it is, how it connects.
 ///
 /// Needs what `cargo xtask lab` needs. Nothing leaves the machine.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     verb: Option<Verb>,
+    /// Install packages and build what is compared with, without asking.
+    #[arg(long, global = true)]
+    yes: bool,
 }
 
 /// Each is a verb of the program `bench` as well.
 #[derive(Subcommand)]
 enum Verb {
-    /// Time to a party, throughput and delay against the bare link, memory, CPU; what is measured without a verb.
+    /// Time to a party, memory, CPU, the window's start, and throughput and delay next to a bare cable, boringtun-cli
+    /// and wireguard-go; about five minutes after the build. What is measured without a verb.
     Party,
+    /// Time to the first packet and to a direct path, for one pair of NATs after the other; ten minutes at most.
+    Connect(Connect),
     /// A party through our relay and through coturn (Debian's package), by UDP and TCP: throughput, delay, CPU.
     Relay(Relay),
 }
@@ -31,10 +41,42 @@ struct Relay {
     long: bool,
 }
 
+#[derive(clap::Args)]
+struct Connect {
+    /// Every pair of NATs instead of one of each kind, without a limit in time.
+    #[arg(long)]
+    all: bool,
+    /// Only pairs with this in their names, such as "symmetric".
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// Give each line 20 ms of delay, 2 ms of jitter and 1 % loss.
+    #[arg(long)]
+    far: bool,
+}
+
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match arguments.verb.as_ref().unwrap_or(&Verb::Party) {
-        Verb::Party => measure(&["party"]),
+        Verb::Party => {
+            prepare(arguments.yes)?;
+            frontend::build()?;
+            let window = programs::build("lanrage", Profile::Release)?;
+            let boringtun = neighbours::boringtun(arguments.yes);
+            let mut variables = vec![("LANRAGE_WINDOW", window)];
+            variables.extend(boringtun.map(|program| ("LANRAGE_BORINGTUN", program)));
+            measure_with(&["party"], variables)
+        }
+        Verb::Connect(connect) => {
+            prepare(arguments.yes)?;
+            let mut words = vec!["connect"];
+            words.extend(connect.all.then_some("--all"));
+            words.extend(connect.far.then_some("--far"));
+            if let Some(only) = &connect.only {
+                words.extend(["--only", only]);
+            }
+            measure(&words)
+        }
         Verb::Relay(relay) => {
+            prepare(arguments.yes)?;
             let mut words = vec!["relay"];
             words.extend(relay.long.then_some("--long"));
             measure(&words)
@@ -42,10 +84,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
+/// Installs what is measured with. Whoever does without is told by the measurement what it lacks.
+fn prepare(yes: bool) -> Result<()> {
+    toolchain::check()?;
+    lab::check()?;
+    if let Err(error) = packages::ensure(packages::For::Benching, yes) {
+        println!("{error:#}\nGoing on with what is there.");
+    }
+    Ok(())
+}
+
 /// Builds what is measured and what measures, and runs the latter with these arguments.
 fn measure(arguments: &[&str]) -> Result<()> {
-    toolchain::check_rust()?;
-    lab::check()?;
+    measure_with(arguments, Vec::new())
+}
+
+/// As [`measure`], with the programs that these variables name.
+fn measure_with(arguments: &[&str], variables: Vec<(&str, PathBuf)>) -> Result<()> {
     let programs = lab::Programs::build(Profile::Release)?;
     let mut cargo = shell::cargo()?;
     shell::run(cargo.args([
@@ -58,5 +113,5 @@ fn measure(arguments: &[&str]) -> Result<()> {
     ]))?;
     let mut bench = lab::with_rights(&programs::target()?.join("release/bench"))?;
     programs.tell(&mut bench);
-    shell::run_to_its_end(bench.args(arguments))
+    shell::run_to_its_end(bench.envs(variables).args(arguments))
 }

@@ -52,6 +52,9 @@ const CROSS: &[&str] = &[
     "wine64",
 ];
 
+/// What benchmarks compare with, besides what the lab and the window need.
+const BENCH: &[&str] = &["wireguard-go", "wireguard-tools"];
+
 /// What the packages are for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum For {
@@ -59,6 +62,8 @@ pub(crate) enum For {
     Building,
     /// Building and testing them.
     Testing,
+    /// Building them and measuring them beside others.
+    Benching,
     /// Compiling them for other systems.
     Crossing,
 }
@@ -72,6 +77,7 @@ pub(crate) fn ensure(purpose: For, yes: bool) -> Result<()> {
     let wanted = match purpose {
         For::Building => BUILD.to_vec(),
         For::Testing => [BUILD, TEST].concat(),
+        For::Benching => [BUILD, TEST, BENCH].concat(),
         For::Crossing => CROSS.to_vec(),
     };
     if !shell::exists("apt-get") || !shell::exists("dpkg-query") {
@@ -142,14 +148,13 @@ fn is_installed(package: &str) -> bool {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{BUILD, CROSS, TEST};
+    use super::{BENCH, BUILD, CROSS, TEST};
 
     #[test]
     fn each_package_is_named_once_and_in_order() {
-        for list in [BUILD, CROSS, TEST] {
-            assert!(list.is_sorted());
-        }
-        let all: BTreeSet<_> = BUILD.iter().chain(CROSS).chain(TEST).collect();
-        assert_eq!(all.len(), BUILD.len() + CROSS.len() + TEST.len());
+        let lists = [BENCH, BUILD, CROSS, TEST];
+        assert!(lists.iter().all(|list| list.is_sorted()));
+        let all: BTreeSet<_> = lists.concat().into_iter().collect();
+        assert_eq!(all.len(), lists.concat().len());
     }
 }

@@ -152,6 +152,8 @@ impl Step {
                     "--package",
                     "lanrage-tests",
                     "--lib",
+                    "--bin",
+                    "bench",
                     "--test",
                     "architecture",
                 ])

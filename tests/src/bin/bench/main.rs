@@ -1,15 +1,27 @@
-//! What a party costs and how fast it is, measured with release builds in a lab: `cargo xtask bench`.
+//! What a party costs, how fast it is and how it connects, measured with release builds in a lab: `cargo xtask bench`.
 //!
-//! One file per verb; what they share: `measure` (processes, streams, round trips) and `figures` (medians and tables).
+//! One file per verb ([`party`], [`connect`], [`relay`]) and per thing that is measured ([`crowd`], [`link`], [`window`]); what
+//! they share: [`tunnel`] (ways between two hosts), [`measure`] (processes, streams, round trips) and [`figures`]
+//! (medians and tables).
 
 #[cfg(target_os = "linux")]
+mod connect;
+#[cfg(target_os = "linux")]
+mod crowd;
+#[cfg(target_os = "linux")]
 mod figures;
+#[cfg(target_os = "linux")]
+mod link;
 #[cfg(target_os = "linux")]
 mod measure;
 #[cfg(target_os = "linux")]
 mod party;
 #[cfg(target_os = "linux")]
 mod relay;
+#[cfg(target_os = "linux")]
+mod tunnel;
+#[cfg(target_os = "linux")]
+mod window;
 
 #[cfg(target_os = "linux")]
 fn main() -> anyhow::Result<()> {
@@ -26,9 +38,9 @@ mod linux {
     use anyhow::Result;
     use clap::{Parser, Subcommand};
 
-    use crate::{party, relay};
+    use crate::{connect, party, relay};
 
-    /// Measure what a party costs and how fast it is.
+    /// Measure what a party costs, how fast it is and how it connects.
     #[derive(Parser)]
     struct Arguments {
         #[command(subcommand)]
@@ -38,12 +50,14 @@ mod linux {
     #[derive(Subcommand)]
     enum Verb {
         Party(party::Arguments),
+        Connect(connect::Arguments),
         Relay(relay::Arguments),
     }
 
     pub(super) fn main() -> Result<()> {
         match Arguments::parse().verb {
             Verb::Party(arguments) => party::run(&arguments),
+            Verb::Connect(arguments) => connect::run(&arguments),
             Verb::Relay(arguments) => relay::run(&arguments),
         }
     }

@@ -29,8 +29,17 @@ pub(crate) fn iperf_server(host: &Host) -> Result<Process> {
     Ok(server)
 }
 
-/// Mbit/s of one TCP stream of so many seconds, as its receiver counts it.
-pub(crate) fn stream(from: &Host, to: Ipv4Addr, seconds: u32) -> Result<f64> {
+/// What a TCP stream brought.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stream {
+    /// As its receiver counts it.
+    pub(crate) bytes: f64,
+    /// Mbit/s, likewise.
+    pub(crate) rate: f64,
+}
+
+/// One TCP stream of so many seconds to an [`iperf_server`].
+pub(crate) fn stream(from: &Host, to: Ipv4Addr, seconds: u32) -> Result<Stream> {
     let printed = from.output(
         "iperf3",
         &[
@@ -42,11 +51,20 @@ pub(crate) fn stream(from: &Host, to: Ipv4Addr, seconds: u32) -> Result<f64> {
         ],
     )?;
     let report: Value = serde_json::from_str(&printed)?;
-    let rate = report["end"]["sum_received"]["bits_per_second"].as_f64();
-    Ok(rate.with_context(|| format!("iperf3 printed {printed}"))? / 1e6)
+    let figure = |key: &str| {
+        let value = report["end"]["sum_received"][key].as_f64();
+        value.with_context(|| format!("iperf3 printed {printed}"))
+    };
+    Ok(Stream {
+        bytes: figure("bytes")?,
+        rate: figure("bits_per_second")? / 1e6,
+    })
 }
 
-/// Mean round trip, milliseconds.
+/// Mean round trip of so many pings, milliseconds.
+///
+/// # Errors
+/// When one is lost.
 pub(crate) fn round_trip(from: &Host, to: Ipv4Addr, count: u32) -> Result<f64> {
     ping(from, IpAddr::V4(to), count)?
         .mean_ms
