@@ -202,8 +202,7 @@ fn report(pairs: &[Pair]) {
                 of(ours)
                     .iter()
                     .zip(of(other))
-                    .map(|(ours, other)| ours / other)
-                    .collect(),
+                    .map(|(ours, other)| ours / other),
             )
         };
         ratios.push(vec![
