@@ -24,16 +24,16 @@ use super::memory_of;
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 /// Datagrams of the flood and how many a second: more than any party sends.
-const FLOOD: u32 = 600_000;
-const RATE: u32 = 30_000;
+const FLOOD: u32 = 300_000;
+const RATE: u32 = 10_000;
 
 /// What the flood may leave behind, MiB: the addresses that may be relayed to and the table of sources have a fixed
 /// size of a few; a hundred bytes for each datagram would be twice as much.
-const LEFT: u64 = 30;
+const LEFT: u64 = 15;
 
-/// How much of what members send each other has to arrive meanwhile. The machine is shared by the flood, its sender
-/// and the players.
-const DELIVERED: f64 = 0.8;
+/// How much of what members send each other has to arrive meanwhile, there and back. The machine is shared by the flood,
+/// its sender, the players and whatever else runs; where the flood is answered in full next to nothing arrives.
+const DELIVERED: f64 = 0.5;
 
 #[test]
 fn a_relay_under_abuse_refuses_or_sheds_it_and_carries_its_party() -> Result<()> {

@@ -523,7 +523,7 @@ impl Agent {
     fn freshest(&self, silent: Path, last_pong: Instant, now: Instant) -> Option<Path> {
         self.candidates
             .iter()
-            .filter(|(path, _)| **path != silent)
+            .filter(|(path, candidate)| **path != silent && !candidate.is_ending())
             .filter_map(|(path, candidate)| Some((candidate.tier, candidate.valid?, *path)))
             .filter(|(_, valid, _)| valid.last_pong > last_pong)
             .filter(|(_, valid, _)| now.saturating_duration_since(valid.last_pong) < ON_SPARE + SILENT / 3)
@@ -743,6 +743,25 @@ mod tests {
             |_, _| Some(RTT),
         );
         assert_eq!(agent.chosen(), Some(path(2)), "and stays left");
+    }
+
+    #[test]
+    fn one_that_died_before_it_was_no_longer_named_is_not_gone_back_to() {
+        let start = Instant::now();
+        let mut agent = Agent::default();
+        agent.told(start, [(path(1), Tier::Relay), (path(2), Tier::Relay)]);
+        let both = |p: Path, _| Some(if p == path(2) { RTT * 2 } else { RTT });
+        run(&mut agent, start, Duration::from_secs(19), both);
+        assert_eq!(agent.chosen(), Some(path(1)));
+        // The other was measured a while ago, this one just now.
+        let mut now = start + Duration::from_secs(19);
+        agent.told(now, [(path(2), Tier::Relay)]);
+        let mut choices = Vec::new();
+        for _ in 0..400 {
+            choices.extend(agent.choose(now).flatten());
+            now += Duration::from_millis(10);
+        }
+        assert_eq!(choices, [path(2)]);
     }
 
     #[test]

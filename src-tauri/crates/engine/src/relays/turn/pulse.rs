@@ -125,9 +125,7 @@ impl Pulse {
             }
             Some(_) => self.asked + self.again,
             None => {
-                let quiet = self
-                    .waiting
-                    .map(|since| (since + QUIET).max(self.asked + self.again));
+                let quiet = self.expected.map(|by| by.max(self.asked + self.again));
                 let idle = self.asked + self.idle;
                 quiet.map_or(idle, |quiet| quiet.min(idle))
             }
