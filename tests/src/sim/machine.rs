@@ -4,6 +4,8 @@
 use super::line::LineId;
 use super::nat::Router;
 use super::plane::{Disk, Plane};
+use super::relays::Held;
+use super::turn::Relay;
 use super::{Kind, Node, Place, Sim};
 use lanrage_core::dataplane::Dataplane;
 use lanrage_core::io::{
@@ -12,6 +14,7 @@ use lanrage_core::io::{
 };
 use lanrage_core::keys::DeviceSeed;
 use lanrage_core::member::{Member, MemberView};
+use lanrage_core::path::TransportId;
 use lanrage_proto::limits::DEFAULT_PORT;
 use lanrage_proto::{Fault, PartyRange, PlayerName, ServerUrl};
 use std::cell::Cell;
@@ -31,6 +34,8 @@ pub(super) struct Machine {
     pub(super) router: Option<Router>,
     /// It answers STUN requests.
     pub(super) stun: bool,
+    /// It is a relay.
+    pub(super) relay: Option<Box<Relay>>,
     /// How far its clock is off, seconds.
     pub(super) clock_off: i64,
     pub(super) player: Option<Player>,
@@ -67,6 +72,10 @@ pub(super) struct Player {
     pub(super) found: Vec<SocketAddr>,
     /// When multicast DNS looks again.
     pub(super) looks_at: Duration,
+    /// Relays that are wished for.
+    pub(super) relays: BTreeMap<TransportId, Held>,
+    /// Ports of sockets to relays so far.
+    pub(super) ports: u16,
     intents: u64,
 }
 
@@ -80,6 +89,7 @@ impl Machine {
             is_server: false,
             router: None,
             stun: false,
+            relay: None,
             clock_off: 0,
             player: None,
             plane: None,
@@ -139,10 +149,16 @@ impl Machine {
             .as_ref()
             .and_then(Plane::next_wake)
             .map(|at| (at, "control plane"));
+        let relay = self.relay.as_ref().and_then(|relay| relay.next_wake());
+        let relay = relay.map(|at| (at, "relay"));
+        let held = player.and_then(|player| player.relays.values().filter_map(|held| held.wake).min());
+        let held = held.map(|at| (at, "relays"));
         member
             .into_iter()
             .chain(data)
             .chain(plane)
+            .chain(relay)
+            .chain(held)
             .min_by_key(|(at, _)| *at)
     }
 }
@@ -182,6 +198,8 @@ impl Sim {
             browsing: None,
             found: Vec::new(),
             looks_at: Duration::ZERO,
+            relays: BTreeMap::new(),
+            ports: 0,
             intents: 0,
         });
         let network = machine.network();
@@ -196,6 +214,7 @@ impl Sim {
     /// Ends the engine at once, as `kill -9` does.
     pub(super) fn stop_engine(&mut self, node: Node) {
         self.close_lines_of(node, true, true);
+        self.drop_relays(node);
         let machine = self.machine_mut(node);
         machine.player = None;
         machine.plane = None;
@@ -237,7 +256,9 @@ impl Sim {
             }
             self.transmit(node, outbox);
             self.pump(node);
+            self.wake_relays(node);
             self.wake_plane(node);
+            self.wake_relay(node);
         }
     }
 
@@ -268,8 +289,7 @@ impl Sim {
             Output::Browse(wish) => self.browse(node, wish),
             Output::Host(wish) => self.host(node, wish),
             Output::Configure(wish) => self.configure(node, wish),
-            // Machines know of no relay, so they wish for none.
-            Output::Relays(_) => {}
+            Output::Relays(plans) => self.wish_relays(node, plans),
             Output::Resolve(names) => self.look_up(node, names),
             Output::Table(table) => {
                 if let Some(player) = self.machine_mut(node).player.as_mut() {

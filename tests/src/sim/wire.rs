@@ -28,10 +28,19 @@ impl Sim {
         if self.machine(node).stun {
             return self.stun_answers(node, at, from, &bytes);
         }
-        if at.port() != DEFAULT_PORT {
-            return;
+        if self.machine(node).relay.is_some() {
+            return self.relay_gets(node, at, from, &bytes);
         }
-        let (now, path) = (self.instant(), Path::primary(from));
+        if at.port() == DEFAULT_PORT {
+            self.deliver(node, Path::primary(from), bytes);
+        } else if self.machine(node).asleep.is_none() {
+            self.relay_brings(node, at, from, bytes);
+        }
+    }
+
+    /// A datagram reaches an engine by one of its transports.
+    pub(super) fn deliver(&mut self, node: Node, path: Path, bytes: Vec<u8>) {
+        let now = self.instant();
         let machine = self.machine(node);
         if machine.player.is_none() || machine.asleep.is_some() {
             return;
@@ -73,11 +82,9 @@ impl Sim {
         {
             player.initiations += 1;
         }
-        assert!(
-            path == Path::primary(path.remote),
-            "{} sends by {path:?}, a transport that no edge has",
-            self.name(node)
-        );
+        if path != Path::primary(path.remote) {
+            return self.relay_sends(node, path, &bytes);
+        }
         let place = self.machine(node).place;
         match self.own_source(node, path.remote.ip()) {
             Some(source) => {
@@ -137,7 +144,7 @@ impl Sim {
     }
 
     /// The own address that a machine sends from.
-    fn own_source(&self, node: Node, to: IpAddr) -> Option<IpAddr> {
+    pub(super) fn own_source(&self, node: Node, to: IpAddr) -> Option<IpAddr> {
         let machine = self.machine(node);
         let own = source_for(&machine.addresses, to);
         let routed = || {
