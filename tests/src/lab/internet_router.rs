@@ -231,7 +231,11 @@ impl Router {
         let on_loop = |verb: &str, address: Ipv4Addr| {
             let rule = format!("rule {verb} pref 8 to {address} lookup 100\n");
             let own = format!("address {verb} {address}/32 dev loop0\n");
-            if self.hairpin { rule + &own } else { String::new() }
+            if self.hairpin {
+                format!("{rule}{own}")
+            } else {
+                String::new()
+            }
         };
         // The kernel drops masqueraded connections with the address they came from.
         ip_batch(

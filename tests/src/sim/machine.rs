@@ -5,6 +5,8 @@ use super::holes::Holes;
 use super::line::LineId;
 use super::nat::Router;
 use super::plane::{Disk, Plane};
+use super::relays::Held;
+use super::turn::Relay;
 use super::{Kind, Node, Place, Sim};
 use lanrage_core::dataplane::Dataplane;
 use lanrage_core::io::{
@@ -13,6 +15,7 @@ use lanrage_core::io::{
 };
 use lanrage_core::keys::DeviceSeed;
 use lanrage_core::member::{Member, MemberView};
+use lanrage_core::path::TransportId;
 use lanrage_proto::limits::DEFAULT_PORT;
 use lanrage_proto::{Fault, PartyRange, PlayerName, ServerUrl};
 use std::cell::Cell;
@@ -34,6 +37,8 @@ pub(super) struct Machine {
     pub(super) stun: bool,
     /// Its engine makes holes through NATs.
     pub(super) punching: bool,
+    /// It is a relay.
+    pub(super) relay: Option<Box<Relay>>,
     /// How far its clock is off, seconds.
     pub(super) clock_off: i64,
     pub(super) player: Option<Player>,
@@ -75,6 +80,10 @@ pub(super) struct Player {
     /// When multicast DNS looks again.
     pub(super) looks_at: Duration,
     pub(super) holes: Holes,
+    /// Relays that are wished for.
+    pub(super) relays: BTreeMap<TransportId, Held>,
+    /// Ports of sockets to relays so far.
+    pub(super) ports: u16,
     intents: u64,
 }
 
@@ -89,6 +98,7 @@ impl Machine {
             router: None,
             stun: false,
             punching: true,
+            relay: None,
             clock_off: 0,
             player: None,
             plane: None,
@@ -157,10 +167,16 @@ impl Machine {
             .as_ref()
             .and_then(Plane::next_wake)
             .map(|at| (at, "control plane"));
+        let relay = self.relay.as_ref().and_then(|relay| relay.next_wake());
+        let relay = relay.map(|at| (at, "relay"));
+        let held = player.and_then(|player| player.relays.values().filter_map(|held| held.wake).min());
+        let held = held.map(|at| (at, "relays"));
         member
             .into_iter()
             .chain(data)
             .chain(plane)
+            .chain(relay)
+            .chain(held)
             .min_by_key(|(at, _)| *at)
     }
 }
@@ -202,6 +218,8 @@ impl Sim {
             found: Vec::new(),
             looks_at: Duration::ZERO,
             holes: Holes::default(),
+            relays: BTreeMap::new(),
+            ports: 0,
             intents: 0,
         });
         let network = machine.network();
@@ -216,6 +234,7 @@ impl Sim {
     /// Ends the engine at once, as `kill -9` does.
     pub(super) fn stop_engine(&mut self, node: Node) {
         self.close_lines_of(node, true, true);
+        self.drop_relays(node);
         let machine = self.machine_mut(node);
         machine.player = None;
         machine.plane = None;
@@ -257,7 +276,9 @@ impl Sim {
             }
             self.transmit(node, outbox);
             self.pump(node);
+            self.wake_relays(node);
             self.wake_plane(node);
+            self.wake_relay(node);
         }
     }
 
@@ -288,8 +309,7 @@ impl Sim {
             Output::Browse(wish) => self.browse(node, wish),
             Output::Host(wish) => self.host(node, wish),
             Output::Configure(wish) => self.configure(node, wish),
-            // Machines know of no relay, so they wish for none.
-            Output::Relays(_) => {}
+            Output::Relays(plans) => self.wish_relays(node, plans),
             Output::Holes(plans) => self.wish_holes(node, &plans),
             Output::Resolve(names) => self.look_up(node, names),
             // Its routers open no ports, and nobody says so.

@@ -9,6 +9,7 @@
 //! - [`nat`]: routers that translate addresses.
 //! - [`holes`]: sockets for one peer alone.
 //! - [`stun`]: servers that tell where one comes from.
+//! - [`turn`]: relays; [`relays`]: what members hold on them.
 //! - [`machine`]: a computer with an engine, its disk, its adapter; crash and restart.
 //! - [`line`]: the WebSockets' stand-in: ordered, reliable, late; and the hooks of a control plane that lies.
 //! - [`plane`]: control planes, on a server or inside a founder's engine.
@@ -35,8 +36,11 @@ pub mod nat;
 mod net;
 pub mod plane;
 pub mod play;
+pub mod relays;
 pub mod stun;
 mod transcript;
+pub mod turn;
+mod turn_client;
 mod wire;
 
 pub use app::{PacketId, Sent};
@@ -54,6 +58,8 @@ use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// A machine of the simulation.
@@ -81,6 +87,12 @@ pub struct Sim {
     party_limit: Option<u8>,
     /// STUN servers that there are to ask.
     stun: Vec<SocketAddr>,
+    /// Relays that control planes offer.
+    relays: turn::Offered,
+    streams: BTreeMap<turn::StreamId, turn::Stream>,
+    next_stream: turn::StreamId,
+    /// The time of day that servers see, seconds since 1970.
+    clock: Arc<AtomicU64>,
     /// Something that a condition may ask for has changed.
     news: bool,
     /// The transcript, for choosing what it keeps and for reading.
@@ -104,6 +116,8 @@ enum Happening {
     Hosting(Node, u32),
     /// A browsing engine hears who hosts nearby.
     Found(Node, u32),
+    /// Something reaches an end of a stream to a relay.
+    Stream(turn::StreamId, turn::Arrival),
     /// The engine's `life` knows the addresses of STUN servers.
     Resolved(Node, u32, Vec<SocketAddr>),
     /// The engine's `life` notices that its computer slept for so long.
@@ -112,6 +126,8 @@ enum Happening {
     Chat(usize),
 }
 
+/// The simulated world's clocks at its beginning, seconds since 1970.
+const BEGINNING: u64 = 1_800_000_000;
 /// Steps for each machine without time passing after which something turns in a circle.
 const CIRCLE: usize = 5_000;
 
@@ -136,6 +152,10 @@ impl Sim {
             outbox: None,
             party_limit: None,
             stun: Vec::new(),
+            relays: turn::Offered::default(),
+            streams: BTreeMap::new(),
+            next_stream: 0,
+            clock: Arc::new(AtomicU64::new(BEGINNING)),
             news: false,
             transcript: Transcript::default(),
         }
@@ -149,6 +169,11 @@ impl Sim {
     /// The instant that machines are told.
     fn instant(&self) -> Instant {
         self.base + self.now
+    }
+
+    /// The time of day that servers see, seconds since 1970.
+    fn unix(&self) -> u64 {
+        self.clock.load(Ordering::Relaxed)
     }
 
     fn since_base(&self, instant: Instant) -> Duration {
@@ -226,6 +251,7 @@ impl Sim {
         if let Some(step) = to.checked_sub(self.now).filter(|step| !step.is_zero()) {
             lanrage_core::wg::virtual_time::advance(step);
             self.now = to;
+            self.clock.store(BEGINNING + to.as_secs(), Ordering::Relaxed);
         }
     }
 
@@ -233,6 +259,7 @@ impl Sim {
         match happening {
             Happening::Datagram { to, at, from, bytes } => self.datagram_arrives(to, at, from, bytes),
             Happening::Line(line, arrival) => self.line_arrival(line, arrival),
+            Happening::Stream(stream, arrival) => self.stream_arrival(stream, arrival),
             Happening::Adapter(node, life) => self.adapter_is_as_wished(node, life),
             Happening::Hosting(node, life) => self.hosting_is_as_wished(node, life),
             Happening::Found(node, life) => self.browse_answers(node, life),

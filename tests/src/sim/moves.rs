@@ -45,6 +45,7 @@ impl Sim {
         // Numbers from 128 on are those of the second addresses.
         let number = u8::try_from(node.0 + 128).unwrap_or(u8::MAX);
         self.lines_die_of(node);
+        self.streams_die_of(node);
         let machine = self.machine_mut(node);
         machine.place = place;
         machine.addresses = place.addresses(number);

@@ -202,9 +202,15 @@ pub(super) fn shares_prefix(a: IpAddr, b: IpAddr, prefix: u8) -> bool {
     a.is_ipv4() == b.is_ipv4() && (bits(a) ^ bits(b)).leading_zeros() >= u32::from(prefix)
 }
 
-/// What a datagram is, by its first bytes and its length, as a reader of a capture would say.
+/// What a datagram is, by its first bytes and its length, as a reader of a capture would say; of what goes to or comes
+/// from a relay, what is in it.
 pub(super) fn kind_of(datagram: &[u8]) -> (super::Kind, &'static str) {
     use super::Kind;
+    if let Some(([0x40..=0x4f, _, high, low], inside)) = datagram.split_first_chunk::<4>()
+        && inside.len() == usize::from(u16::from_be_bytes([*high, *low]))
+    {
+        return kind_of(inside);
+    }
     match (datagram.first_chunk::<4>(), datagram.len()) {
         (Some([1, 0, 0, 0]), 148) => (Kind::Handshake, "initiation"),
         (Some([2, 0, 0, 0]), 92) => (Kind::Handshake, "response"),

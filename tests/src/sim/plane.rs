@@ -15,6 +15,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 /// What survives a crash.
@@ -71,14 +72,21 @@ impl Sim {
         };
         // A founder's own control plane knows of no servers.
         let named = match only {
-            None => self.stun.clone(),
-            Some(_) => Vec::new(),
+            None => Some(Named {
+                stun: self.stun.clone(),
+                relays: self.relays.clone(),
+                clock: Arc::clone(&self.clock),
+            }),
+            Some(_) => None,
         };
+        let named = named.filter(|named| !named.stun.is_empty() || !named.relays.is_empty());
         let machine = self.machine_mut(node);
         machine.disk.planes = life;
         let service = match Service::new(config, randomness, now, machine.disk.parties.clone()) {
-            Ok(service) if named.is_empty() => service,
-            Ok(service) => service.with_servers(Box::new(Named(named))),
+            Ok(service) => match named {
+                Some(named) => service.with_servers(Box::new(named)),
+                None => service,
+            },
             Err(error) => panic!("{error}"),
         };
         machine.plane = Some(Plane {

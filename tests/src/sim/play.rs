@@ -14,8 +14,6 @@ use std::time::Duration;
 
 /// How long a create, join or leave may take before a scenario that waits for it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The simulated world's clocks at its beginning, seconds since 1970.
-const BEGINNING: i64 = 1_800_000_000;
 
 /// Places and things.
 impl Sim {
@@ -184,8 +182,7 @@ impl Sim {
             panic!("{party} is no name")
         };
         self.note(Kind::Scene, node, format_args!("creates {party}"));
-        let wall = BEGINNING + self.machine(node).clock_off + self.now.as_secs() as i64;
-        let created = u64::try_from(wall).unwrap_or(0);
+        let created = self.unix().saturating_add_signed(self.machine(node).clock_off);
         let player = self.player_name(node);
         self.intend(
             node,

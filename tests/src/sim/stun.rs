@@ -1,12 +1,15 @@
 //! STUN servers (RFC 8489, RFC 5780), written byte by byte: the library that the engine reads them with is not its
 //! own judge.
 
+use super::turn::Offered;
 use super::{Happening, Node, Place, Sim};
 use lanrage_core::io::Input;
 use lanrage_proto::control::RelayOffer;
 use lanrage_proto::{MemberId, Tag};
 use lanrage_registry::Servers;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Its port, and its other one.
@@ -20,15 +23,22 @@ const LOOK_UP: Duration = Duration::from_millis(20);
 
 /// What a control plane names.
 #[derive(Debug)]
-pub(super) struct Named(pub(super) Vec<SocketAddr>);
+pub(super) struct Named {
+    pub(super) stun: Vec<SocketAddr>,
+    pub(super) relays: Offered,
+    /// The time of day, seconds since 1970.
+    pub(super) clock: Arc<AtomicU64>,
+}
 
 impl Servers for Named {
     fn stun(&self, _authority: &str) -> Vec<String> {
-        self.0.iter().map(ToString::to_string).collect()
+        self.stun.iter().map(ToString::to_string).collect()
     }
 
-    fn relays(&self, _authority: &str, _tag: &Tag, _member: &MemberId) -> Vec<RelayOffer> {
-        Vec::new()
+    fn relays(&self, _authority: &str, tag: &Tag, member: &MemberId) -> Vec<RelayOffer> {
+        let name = |bytes: &[u8]| blake3::hash(bytes).to_hex()[..16].to_owned();
+        let id = format!("{}.{}", name(&tag.0), name(&member.0));
+        self.relays.offers(self.clock.load(Ordering::Relaxed), &id)
     }
 }
 

@@ -28,6 +28,9 @@ impl Sim {
         if self.machine(node).stun {
             return self.stun_answers(node, at, from, &bytes);
         }
+        if self.machine(node).relay.is_some() {
+            return self.relay_gets(node, at, from, &bytes);
+        }
         if at.port() == DEFAULT_PORT {
             self.deliver(node, Path::primary(from), bytes);
         } else if let Some(transport) = self.hole_at(node, at.port()) {
@@ -36,6 +39,8 @@ impl Sim {
                 remote: from,
             };
             self.deliver(node, path, bytes);
+        } else if self.machine(node).asleep.is_none() {
+            self.relay_brings(node, at, from, bytes);
         }
     }
 
@@ -83,11 +88,9 @@ impl Sim {
         {
             player.initiations += 1;
         }
-        assert!(
-            path == Path::primary(path.remote) || path.transport.is_hole(),
-            "{} sends by {path:?}, a transport that no edge has",
-            self.name(node)
-        );
+        if path.transport.is_relay() {
+            return self.relay_sends(node, path, &bytes);
+        }
         let Some(port) = self.port_of(node, path) else {
             return;
         };
@@ -150,7 +153,7 @@ impl Sim {
     }
 
     /// The own address that a machine sends from.
-    fn own_source(&self, node: Node, to: IpAddr) -> Option<IpAddr> {
+    pub(super) fn own_source(&self, node: Node, to: IpAddr) -> Option<IpAddr> {
         let machine = self.machine(node);
         let own = source_for(&machine.addresses, to);
         let routed = || {

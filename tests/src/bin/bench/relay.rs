@@ -198,12 +198,7 @@ fn report(pairs: &[Pair]) {
         };
         // Round by round: neighbours in time met the same machine.
         let ratio = |of: fn(&Pair) -> &Vec<f64>| {
-            median(
-                of(ours)
-                    .iter()
-                    .zip(of(other))
-                    .map(|(ours, other)| ours / other),
-            )
+            median(of(ours).iter().zip(of(other)).map(|(ours, other)| ours / other))
         };
         ratios.push(vec![
             way.to_owned(),
