@@ -81,20 +81,31 @@ impl Sim {
             return;
         };
         let mut before = std::mem::take(&mut player.relays);
+        let mut gone = Vec::new();
         for plan in plans {
             let id = plan.id;
-            let mut held = before.remove(&id).unwrap_or_else(|| Held {
-                plan: plan.clone(),
+            let mut held = Held {
+                plan,
                 sessions: Vec::new(),
                 way: 0,
                 next: Some(first + SOON),
                 since: None,
                 pause: FIRST_PAUSE,
                 reason: String::new(),
-                wake: None,
-            });
-            held.plan = plan;
-            held.wake = Some(now + SOON);
+                wake: Some(now + SOON),
+            };
+            match before.remove(&id) {
+                Some(known) if known.plan.anew == held.plan.anew => {
+                    held = Held {
+                        plan: held.plan,
+                        wake: held.wake,
+                        ..known
+                    };
+                }
+                // It moved: nothing comes by the old ones.
+                Some(known) => gone.extend(known.sessions),
+                None => {}
+            }
             player.relays.insert(id, held);
         }
         // What is no longer wanted is given back.
@@ -102,6 +113,9 @@ impl Sim {
             session.client.end(first);
             self.speak(node, &mut session);
             self.close(&session);
+        }
+        for session in &gone {
+            self.close(session);
         }
     }
 
@@ -184,6 +198,7 @@ impl Sim {
                 RelayEvent::Down { reason } => {
                     self.note(Kind::Member, node, format_args!("relay {} away: {reason}", id.0));
                 }
+                RelayEvent::Ending { .. } | RelayEvent::Tried { .. } => {}
             }
             self.input(node, Input::Relay(id, event));
         }
@@ -382,7 +397,7 @@ impl Sim {
     /// How many relays the path in use from a member to another leads through; none without a path.
     pub fn relays_between(&self, from: Node, to: Node) -> Option<usize> {
         let path = self.path(from, to)?;
-        Some(usize::from(!path.transport.is_primary()) + usize::from(self.is_relays(path.remote.ip())))
+        Some(usize::from(path.transport.is_relay()) + usize::from(self.is_relays(path.remote.ip())))
     }
 
     /// The path that a member's packets to another take, as it last told.
@@ -395,6 +410,7 @@ impl Sim {
             Event::Path { .. }
             | Event::Party { .. }
             | Event::Peer { .. }
+            | Event::Punch { .. }
             | Event::Refused(_)
             | Event::Control(_) => None,
         };
