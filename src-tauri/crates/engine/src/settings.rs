@@ -233,13 +233,15 @@ mod tests {
     #[test]
     fn a_full_file_is_read() {
         let settings = Settings::parse(
-            "control = \"wss://party.example.org\"\nport = 4000\nname = \"Zoë\"\nallow_uid = [1000]\nmdns = false\n",
+            "control = \"wss://party.example.org\"\nport = 4000\nname = \"Zoë\"\nallow_uid = [1000]\nmdns = false\n\
+             punching = false\n",
         )
         .unwrap();
         assert_eq!(settings.server().unwrap().authority(), "party.example.org:443");
         assert_eq!(settings.port, NonZeroU16::new(4000));
         assert_eq!(settings.player().unwrap().as_str(), "Zoë");
         assert_eq!((settings.allow_uid, settings.mdns), (vec![1000], Some(false)));
+        assert_eq!(settings.punching, Some(false));
     }
 
     #[test]
