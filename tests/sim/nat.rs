@@ -401,9 +401,9 @@ fn which_pairs_meet_without_a_relay() {
     direct direct direct direct direct direct direct  Open
     direct direct direct direct direct direct direct  FullCone
     direct direct direct direct direct direct direct  RestrictedCone
-    direct direct direct direct –      –      –       PortRestrictedCone
-    direct direct direct –      –      –      –       Symmetric, ports Kept
-    direct direct direct –      –      –      –       Symmetric, ports Sequential
-    direct direct direct –      –      –      –       Symmetric, ports Random
+    direct direct direct direct direct direct direct  PortRestrictedCone
+    direct direct direct direct –      –      –       Symmetric, ports Kept
+    direct direct direct direct direct direct –       Symmetric, ports Sequential
+    direct direct direct direct –      –      –       Symmetric, ports Random
     ");
 }

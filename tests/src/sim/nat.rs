@@ -82,6 +82,9 @@ impl Nat {
     };
 }
 
+/// How often a router looks for mappings that are too old.
+const EXPIRES: Duration = Duration::from_millis(200);
+
 /// One mapping.
 #[derive(Debug)]
 struct Mapped {
@@ -106,6 +109,8 @@ pub(super) struct Router {
     by_port: BTreeMap<Outside, Mapped>,
     strays: BTreeMap<SocketAddr, Duration>,
     last: u16,
+    /// When it last looked for what is too old.
+    expired: Duration,
     rng: ChaCha8Rng,
 }
 
@@ -119,6 +124,7 @@ impl Router {
             by_port: BTreeMap::new(),
             strays: BTreeMap::new(),
             last: 1024 + (rng.next_u32() % 60_000) as u16,
+            expired: Duration::ZERO,
             rng,
         }
     }
@@ -130,6 +136,11 @@ impl Router {
     }
 
     fn expire(&mut self, now: Duration) {
+        // As routers do, not at each datagram.
+        if now < self.expired + EXPIRES {
+            return;
+        }
+        self.expired = now;
         let lasts = self.nat.lasts;
         let fresh = |at: Duration| now.saturating_sub(at) < lasts;
         self.by_port.retain(|_, mapped| fresh(mapped.used));

@@ -63,6 +63,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 60);
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 /// Sockets kept at once, so that waiting for them all stays cheap. No further tries are made beyond.
 const KEPT: usize = 32;
+/// A hole that closed sooner than this is not made anew at once.
+const LASTING: Duration = Duration::from_secs(30);
 /// A socket whose path carries but is not the chosen one is kept this long.
 const UNUSED: Duration = Duration::from_secs(30);
 
@@ -119,6 +121,7 @@ struct Pause {
 #[derive(Debug, Clone, Copy)]
 struct Hole {
     peer: MemberId,
+    since: Instant,
     /// Since when another path is used instead.
     unused: Option<Instant>,
 }
@@ -291,11 +294,16 @@ impl Punch {
     }
 
     /// The try ends with a hole.
-    pub(crate) fn succeed(&mut self, hole: Path) {
+    pub(crate) fn succeed(&mut self, now: Instant, hole: Path) {
         if let Some(attempt) = self.attempt.take() {
             let peer = attempt.peer;
             self.pauses.remove(&peer);
-            self.holes.insert(hole, Hole { peer, unused: None });
+            let made = Hole {
+                peer,
+                since: now,
+                unused: None,
+            };
+            self.holes.insert(hole, made);
         }
     }
 
@@ -342,6 +350,14 @@ impl Punch {
         let idle = hole.unused.is_some_and(|since| now >= since + UNUSED);
         let closes = !carries || idle;
         if closes {
+            // One that did not last would be made again and again.
+            if now < hole.since + LASTING {
+                let pause = Pause {
+                    until: now + FIRST_PAUSE,
+                    failures: 1,
+                };
+                self.pauses.insert(hole.peer, pause);
+            }
             self.holes.remove(path);
         }
         closes

@@ -246,7 +246,8 @@ mod tests {
     #[test]
     fn a_full_file_is_read() {
         let settings = Settings::parse(
-            "control = \"wss://party.example.org\"\nport = 4000\nport_mapping = \"off\"\nname = \"Zoë\"\nallow_uid = [1000]\nmdns = false\n",
+            "control = \"wss://party.example.org\"\nport = 4000\nport_mapping = \"off\"\nname = \"Zoë\"\nallow_uid = [1000]\nmdns = false\n\
+             punching = false\n",
         )
         .unwrap();
         assert_eq!(settings.server().unwrap().authority(), "party.example.org:443");
@@ -254,6 +255,7 @@ mod tests {
         assert_eq!(settings.port_mapping, Some(Switch::Off));
         assert_eq!(settings.player().unwrap().as_str(), "Zoë");
         assert_eq!((settings.allow_uid, settings.mdns), (vec![1000], Some(false)));
+        assert_eq!(settings.punching, Some(false));
     }
 
     #[test]

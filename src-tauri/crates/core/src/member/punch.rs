@@ -16,7 +16,7 @@ impl Member {
             return;
         }
         self.tidy_holes(now);
-        self.end_reached();
+        self.end_reached(now);
         self.go_on(now);
         self.begin_another(now);
     }
@@ -40,7 +40,7 @@ impl Member {
     }
 
     /// The try ends once a path of it was confirmed, or another one was found.
-    fn end_reached(&mut self) {
+    fn end_reached(&mut self, now: Instant) {
         let (Party::Active(active), Some(attempt)) = (&mut self.party, self.desk.punch.attempt()) else {
             return;
         };
@@ -56,7 +56,7 @@ impl Member {
         let slot = peer.slot();
         match hole {
             Some(hole) => {
-                self.desk.punch.succeed(hole);
+                self.desk.punch.succeed(now, hole);
                 self.note(slot, "made");
             }
             None => {

@@ -115,7 +115,7 @@ fn after_a_hit_nothing_more_is_sent_and_the_one_that_leads_hears_no_other_socket
     side.punch.heard(side.now, &PEER, by(3));
     assert!(side.punch.takes(by(3)) && !side.punch.takes(by(4)));
     assert!(side.run(ms(1900)).iter().all(|(_, turn)| turn.knocks.is_empty()));
-    side.punch.succeed(by(3));
+    side.punch.succeed(side.now, by(3));
     let kept = HolePlan {
         port: None,
         kept: true,
@@ -128,6 +128,12 @@ fn after_a_hit_nothing_more_is_sent_and_the_one_that_leads_hears_no_other_socket
         "it closes with its path"
     );
     assert!(side.punch.plans().is_empty());
+    assert_eq!(
+        side.punch.due(side.now + FIRST_WAIT, &[PEER]),
+        None,
+        "it did not last: no haste"
+    );
+    assert_eq!(side.punch.due(side.now + FIRST_PAUSE, &[PEER]), Some(PEER));
 }
 
 #[test]
