@@ -3,7 +3,7 @@
 //! Candidates are probed side by side; a path is used only after its pong came back on it. The best by (tier,
 //! round-trip time) is chosen, with hysteresis so that two near-equal paths do not flap.
 
-use crate::path::Path;
+use crate::path::{Path, TransportId};
 use crate::silence::Vain;
 use lanrage_proto::ipc::PathKind;
 use std::collections::BTreeMap;
@@ -252,6 +252,15 @@ impl Agent {
             .iter_mut()
             .filter(|(path, _)| Some(**path) != chosen);
         others.for_each(|(_, candidate)| candidate.restart(now));
+    }
+
+    /// Probes what goes by this transport anew: it is another socket, or another allocation, than before.
+    pub(crate) fn restart_by(&mut self, now: Instant, transport: TransportId) {
+        let by_it = self
+            .candidates
+            .iter_mut()
+            .filter(|(path, _)| path.transport == transport);
+        by_it.for_each(|(_, candidate)| candidate.restart(now));
     }
 
     /// When the path in use should be asked again because its last ping is overdue.

@@ -46,6 +46,7 @@ impl Member {
         let mut cx = self.desk.context(&active.ident, active.opened.range, view);
         for peer in active.roster.peers_mut() {
             peer.relays_changed(now, &mut cx);
+            peer.relay_is_new(now, id);
         }
         self.publish(now);
     }
