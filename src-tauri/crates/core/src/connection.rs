@@ -563,6 +563,8 @@ impl Peer {
             && self.latency.loss(now).is_some_and(|loss| loss >= BAD_LOSS);
         let bad = match silent_for {
             Some(silent) if silent >= SILENT => Some(PeerTrouble::Silent),
+            // What the hurried probes of a silent path lose is no loss.
+            _ if self.agent.is_silent() => Some(PeerTrouble::Silent),
             _ if lossy => Some(PeerTrouble::Loss),
             _ if self.latency.answers() < SOME_ANSWERS => None,
             _ if self.latency.jitter().is_some_and(|jitter| jitter >= BAD_JITTER) => {

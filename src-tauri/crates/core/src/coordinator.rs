@@ -8,7 +8,7 @@ mod facts;
 pub(crate) use facts::PathFacts;
 
 use crate::gain::{self, Gain, Measured};
-use crate::path::Path;
+use crate::path::{Path, TransportId};
 use crate::silence::Vain;
 use lanrage_proto::ipc::PathKind;
 use std::collections::BTreeMap;
@@ -320,6 +320,15 @@ impl Agent {
         others.for_each(|(_, candidate)| candidate.restart(now));
     }
 
+    /// Probes what goes by this transport anew: it is another socket, or another allocation, than before.
+    pub(crate) fn restart_by(&mut self, now: Instant, transport: TransportId) {
+        let by_it = self
+            .candidates
+            .iter_mut()
+            .filter(|(path, _)| path.transport == transport);
+        by_it.for_each(|(_, candidate)| candidate.restart(now));
+    }
+
     /// When the path in use should be asked again because its last ping is overdue.
     fn hurries_at(&self) -> Option<Instant> {
         self.vain?.hurries_at(self.chosen_rtt()?)
@@ -451,7 +460,7 @@ impl Agent {
         }
         self.declined.retain(|_, until| now < *until);
         let mut trial = None;
-        let mut forced = false;
+        let forced;
         self.silent_at = None;
         let next = match (current, best) {
             (None, best) => {
@@ -459,7 +468,10 @@ impl Agent {
                 forced = self.chosen.is_some();
                 best.map(|(_, _, path)| path)
             }
-            (Some((path, tier, _)), _) if let Some(other) = self.instead(path, tier) => Some(other),
+            (Some((path, tier, _)), _) if let Some(other) = self.instead(path, tier) => {
+                forced = true;
+                Some(other)
+            }
             (Some((path, tier, valid)), _) => {
                 // One that was just taken has had no time to answer; it may have been asked long before.
                 let asked_since = self

@@ -3,6 +3,7 @@
 
 use super::Peer;
 use crate::context::Context;
+use crate::path::TransportId;
 use lanrage_proto::Seq;
 use lanrage_proto::ipc::PathKind;
 use std::net::IpAddr;
@@ -44,6 +45,11 @@ impl Peer {
             self.agent.doubt_relay(now, gone);
         }
         self.agent.told(now, cx.usable(&self.record.candidates));
+    }
+
+    /// There is another allocation behind a relay's transport than before: what was given up on it may work now.
+    pub(crate) fn relay_is_new(&mut self, now: Instant, relay: TransportId) {
+        self.agent.restart_by(now, relay);
     }
 
     /// Others see this computer at another address now. A peer that can't be reached is told at once, and tried at

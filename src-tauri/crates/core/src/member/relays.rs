@@ -44,19 +44,20 @@ impl Member {
             let gone = before
                 .iter()
                 .find(|(gone, _)| *gone == id && !self.desk.relays.is_up(id));
-            self.relays_changed(now, gone.map(|(_, up)| up.relayed.ip()));
+            self.relays_changed(now, Some(id), gone.map(|(_, up)| up.relayed.ip()));
         }
     }
 
     /// Gives back allocations that have a successor.
     pub(super) fn succeed_relays(&mut self, now: Instant) {
         if self.desk.relays.wake(now) {
-            self.relays_changed(now, None);
+            self.relays_changed(now, None, None);
         }
     }
 
-    /// Tells peers and paths. Of a relay that went everything that goes to its address is in doubt.
-    fn relays_changed(&mut self, now: Instant, gone: Option<IpAddr>) {
+    /// Tells peers and paths. What an allocation `anew` leads to is tried at once; of a relay that went everything that
+    /// goes to its address is in doubt.
+    fn relays_changed(&mut self, now: Instant, anew: Option<TransportId>, gone: Option<IpAddr>) {
         let Party::Active(active) = &mut self.party else {
             return;
         };
@@ -64,6 +65,9 @@ impl Member {
         let mut cx = self.desk.context(&active.ident, active.opened.range, view);
         for peer in active.roster.peers_mut() {
             peer.relays_changed(now, gone, &mut cx);
+            if let Some(id) = anew {
+                peer.relay_is_new(now, id);
+            }
         }
         self.publish(now);
     }
