@@ -130,6 +130,11 @@ fn a_report_names_the_nat_the_blocked_udp_the_relay_and_each_way_that_was_tried(
             "{}",
             of_ben["findings"]
         );
+        ensure!(
+            of_ben["peers"][1]["expected"] == "relayed",
+            "{}",
+            of_ben["peers"][1]
+        );
         let ways = of_ben["relays"][0]["ways"].as_array().context("no ways")?;
         let way = |transport: &str| ways.iter().find(|way| way["transport"] == transport);
         ensure!(way("udp").is_some_and(|way| way["state"] == "failed"), "{ways:?}");

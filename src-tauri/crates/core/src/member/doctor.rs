@@ -13,8 +13,8 @@ use crate::party::{Active, Party, Reach};
 use crate::path::{Path, TransportId};
 use crate::records::CandidateKind;
 use lanrage_proto::doctor::{
-    ControlReport, HostingReport, PairBy, PairKind, PairReport, PairState, PeerReport, RelayReport,
-    WayReport, WayState,
+    ControlReport, Expected, HostingReport, PairBy, PairKind, PairReport, PairState, PeerReport, RelayReport,
+    UdpState, WayReport, WayState,
 };
 use lanrage_proto::server_url::is_near;
 use lanrage_proto::turn_uri::TurnTransport;
@@ -31,7 +31,7 @@ impl Member {
         let ipv6 = family_report(&nat.v6, &own, false);
         let ours = nat.leading().kind;
         let relays = self.desk.relays.reports();
-        let peers = self.peer_reports(ours);
+        let mut peers = self.peer_reports(ours);
         let used = |relay: &RelayReport, by: fn(TurnTransport) -> bool, state| {
             let way = |way: &WayReport| way.state == state && by(way.transport);
             relay.ways.iter().any(way)
@@ -44,9 +44,16 @@ impl Member {
         let relay_by_tcp = relays.iter().any(|relay| used(relay, is_stream, WayState::Used));
         let heard = relay_by_udp || self.hears_peers_from_afar();
         let tcp = relay_by_tcp || self.home_answers_from_afar();
+        let udp = udp_state(&ipv4, &ipv6, heard, relay_failed, tcp);
+        if udp == UdpState::Blocked {
+            // Whatever the NATs would let through.
+            peers
+                .iter_mut()
+                .for_each(|peer| peer.expected = Expected::Relayed);
+        }
         Diagnosis {
             control,
-            udp: udp_state(&ipv4, &ipv6, heard, relay_failed, tcp),
+            udp,
             ipv4,
             ipv6,
             relays,
