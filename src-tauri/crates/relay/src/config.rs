@@ -129,8 +129,8 @@ impl Default for Limits {
                 burst: 300,
             },
             unproven: Pace {
-                each_second: 2_000,
-                burst: 4_000,
+                each_second: 500,
+                burst: 2_000,
             },
             requests: Pace {
                 each_second: 50,
