@@ -55,18 +55,25 @@ pub(super) async fn reach(plan: &RelayPlan, door: &Door, tls: &Arc<ClientConfig>
     let server = &plan.server;
     let mut waiting = server.uris.iter();
     let mut trying = FuturesUnordered::new();
-    let mut reasons = Vec::new();
+    let (mut reasons, mut failed) = (Vec::new(), Vec::<TurnUri>::new());
     trying.extend(waiting.next().map(|uri| Session::begin(uri, server, tls)));
     loop {
         tokio::select! {
             begun = trying.next(), if !trying.is_empty() => match begun {
                 Some(Ok(session)) => {
+                    // Those begun before it are given up here; the ones that failed have been told.
+                    let begun = server.uris.len() - waiting.len();
+                    let silent = |way: &&TurnUri| **way != session.way && !failed.contains(*way);
+                    for way in server.uris.iter().take(begun).filter(silent) {
+                        door.tried(plan.id, way, Some("no answer")).await;
+                    }
                     door.tried(plan.id, &session.way, None).await;
                     return Ok(session);
                 }
                 Some(Err((way, why))) => {
                     door.tried(plan.id, &way, Some(&why)).await;
                     reasons.push(format!("{way}: {why}"));
+                    failed.push(way);
                     trying.extend(waiting.next().map(|uri| Session::begin(uri, server, tls)));
                 }
                 None => {}
