@@ -97,7 +97,7 @@ pub fn encode(pair: &PairKeys, index: [u8; 8], counter: Seq, message: &Message) 
             moved,
         } => {
             start(&mut plain, TYPE_PING, id, *session, *view);
-            plain.push(u8::from(*wants_handshake) * WANTS_HANDSHAKE | u8::from(*moved) * MOVED);
+            plain.push((u8::from(*wants_handshake) * WANTS_HANDSHAKE) | (u8::from(*moved) * MOVED));
             plain.resize(PING, 0);
         }
         Message::Pong {
