@@ -559,12 +559,12 @@ impl Peer {
     fn judge(&mut self, now: Instant, out: &mut VecDeque<Output>) -> bool {
         let silent_for = self.last_heard.map(|at| now.saturating_duration_since(at));
         let up = self.tunnel.established && self.agent.chosen().is_some();
-        let lossy = self.latency.lost(now) >= SOME_LOST
+        // What the hurried probes of a silent path lose is silence, and no loss.
+        let lossy = !self.agent.is_silent()
+            && self.latency.lost(now) >= SOME_LOST
             && self.latency.loss(now).is_some_and(|loss| loss >= BAD_LOSS);
         let bad = match silent_for {
             Some(silent) if silent >= SILENT => Some(PeerTrouble::Silent),
-            // What the hurried probes of a silent path lose is no loss.
-            _ if self.agent.is_silent() => Some(PeerTrouble::Silent),
             _ if lossy => Some(PeerTrouble::Loss),
             _ if self.latency.answers() < SOME_ANSWERS => None,
             _ if self.latency.jitter().is_some_and(|jitter| jitter >= BAD_JITTER) => {
