@@ -56,7 +56,7 @@ pub const LEAD: Duration = Duration::from_secs(1);
 /// Ordinary probes get this long once both NATs are named; those to the same local network went out long before.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Between two tries with one peer, doubled each time …
-const FIRST_PAUSE: Duration = Duration::from_secs(15);
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// … up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 60);
 /// A peer that is engaged elsewhere is asked again after this, and as much again at random.
@@ -326,7 +326,7 @@ impl Punch {
         if let Some(attempt) = self.attempt.take()
             && let Some(pause) = self.pauses.get_mut(&attempt.peer)
         {
-            let next = (FIRST_PAUSE * (1 << pause.failures.min(6))).min(LONGEST_PAUSE);
+            let next = (FIRST_PAUSE * (1 << pause.failures.min(7))).min(LONGEST_PAUSE);
             pause.failures += 1;
             pause.until = now + next + up_to(rng, next / 4);
         }
