@@ -323,11 +323,11 @@ impl Sim {
             return;
         }
         for bytes in session.client.outgoing() {
-            self.to_relay(node, session, bytes);
+            self.send_to_relay(node, session, bytes);
         }
     }
 
-    fn to_relay(&mut self, node: Node, session: &Session, bytes: Vec<u8>) {
+    fn send_to_relay(&mut self, node: Node, session: &Session, bytes: Vec<u8>) {
         match session.wire {
             // A connected socket keeps its address; what it sends from one that is gone goes nowhere.
             Wire::Datagrams if self.own_source(node, session.remote.ip()) == Some(session.local.ip()) => {
@@ -351,7 +351,7 @@ impl Sim {
             if let Some(frame) = session.client.frame(now, path.remote, bytes) {
                 let wake = session.client.next_wake().map(|at| base + at.max(now + SOON));
                 held.wake = held.wake.into_iter().chain(wake).min();
-                self.to_relay(node, session, frame);
+                self.send_to_relay(node, session, frame);
             }
         }
         if let Some(player) = self.machine_mut(node).player.as_mut() {
