@@ -59,14 +59,18 @@ fn two_symmetric_nats_are_got_through_by_low_ports() -> Result<()> {
 
 #[test]
 fn a_symmetric_carrier_is_got_through_from_a_home_behind_it() -> Result<()> {
-    scenario("carrier to symmetric", |lab| {
-        let internet = Internet::new(lab)?;
-        let mut home = SiteOptions::new(Nat::PortRestrictedCone);
-        home.carrier = Some(internet.carrier(Nat::SymmetricRandom, false)?);
-        let sites = internet.sites(&[home, SiteOptions::new(Nat::SymmetricRandom)])?;
-        let server = PublicServer::start(&internet, &[])?;
-        got_through(&server, &sites, LOW_HOLE)
-    })
+    // On a new internet each time: a home's router that was made to forget deals ports of a range, and no low ones.
+    for _ in 0..ROUNDS {
+        scenario("carrier to symmetric", |lab| {
+            let internet = Internet::new(lab)?;
+            let mut home = SiteOptions::new(Nat::PortRestrictedCone);
+            home.carrier = Some(internet.carrier(Nat::SymmetricRandom, false)?);
+            let sites = internet.sites(&[home, SiteOptions::new(Nat::SymmetricRandom)])?;
+            let server = PublicServer::start(&internet, &[])?;
+            got_through(&server, &sites, LOW_HOLE, 1)
+        })?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -139,18 +143,18 @@ fn holes(name: &str, nats: [Nat; 2], limit: Duration) -> Result<()> {
             });
             let sites = internet.sites(&options)?;
             let server = PublicServer::start(&internet, &[])?;
-            got_through(&server, &sites, limit)
+            got_through(&server, &sites, limit, ROUNDS)
         })?;
     }
     Ok(())
 }
 
 /// Both come together anew several times, and have a way without a relay within the limit each time.
-fn got_through(server: &PublicServer, sites: &[Site], limit: Duration) -> Result<()> {
+fn got_through(server: &PublicServer, sites: &[Site], limit: Duration, rounds: usize) -> Result<()> {
     let [one, other] = sites else {
         bail!("{} sites", sites.len())
     };
-    for round in 1..=ROUNDS {
+    for round in 1..=rounds {
         let anna = server.engine(one.host()?, "Anna", &[])?;
         let tom = server.engine(other.host()?, "Tom", &[])?;
         meet(&anna, &tom)?;
