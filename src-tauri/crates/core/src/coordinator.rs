@@ -3,34 +3,23 @@
 //! Candidates are probed side by side; a path is used only after its pong came back on it. The best by (tier,
 //! round-trip time) is chosen, with hysteresis so that two near-equal paths do not flap (`gain.rs`).
 
+mod candidate;
 mod facts;
 
+pub(crate) use candidate::Tier;
 pub(crate) use facts::PathFacts;
 
 use crate::gain::{self, Gain, Measured};
 use crate::path::{Path, TransportId};
 use crate::silence::Vain;
+use candidate::{BURST, Candidate, ON_CHOSEN, ON_SPARE, Source, Valid};
 use lanrage_proto::ipc::PathKind;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// When the first probes of a candidate go out, counted from its start: five, then silence.
-const BURST: [Duration; 5] = [
-    Duration::ZERO,
-    Duration::from_millis(100),
-    Duration::from_millis(300),
-    Duration::from_millis(700),
-    Duration::from_millis(1500),
-];
-/// A candidate that never answered is tried once more this often.
-const SLOW: Duration = Duration::from_secs(10);
 /// One whose peer is heard but whose probes go unanswered begins anew at once, then after pauses that double up to this.
 const SLOWEST_REVIVAL: Duration = Duration::from_secs(30);
-/// Probes on the path in use: they carry the ping that players see and keep NAT bindings alive.
-const ON_CHOSEN: Duration = Duration::from_secs(1);
-/// Probes on other valid paths, so that a switch finds them measured.
-const ON_SPARE: Duration = Duration::from_secs(5);
 /// A path without a pong for this long is no longer valid.
 const STALE: Duration = Duration::from_secs(12);
 /// A chosen path silent for this long is left at once for one that answers.
@@ -44,66 +33,6 @@ const DECLINED: Duration = Duration::from_secs(5 * 60);
 const PEER_REFLEXIVE: usize = 16;
 /// Unanswered probes remembered at most.
 const OUTSTANDING: usize = 256;
-
-/// How good a path can be; less is better, whatever its round-trip time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Tier {
-    /// Within one local network.
-    Lan,
-    /// Straight across the internet.
-    Direct,
-    /// Through one relay, ours or the peer's.
-    Relay,
-    /// Through both: where neither side gets a datagram to the other's relay by itself.
-    TwoRelays,
-}
-
-impl Tier {
-    /// As players see it.
-    pub(crate) fn kind(self) -> PathKind {
-        match self {
-            Tier::Lan => PathKind::Lan,
-            Tier::Direct => PathKind::Direct,
-            Tier::Relay | Tier::TwoRelays => PathKind::Relayed,
-        }
-    }
-}
-
-/// Where a candidate comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Source {
-    /// From the peer's record or call.
-    Told,
-    /// A probe of the peer came from there.
-    PeerReflexive,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    source: Source,
-    tier: Tier,
-    /// The peer named it once and does so no longer: it will end, so others are preferred.
-    dropped: bool,
-    /// Probes sent since the start or the last pong.
-    unanswered: u32,
-    /// New starts since the last pong because the peer was heard.
-    revivals: u32,
-    started: Instant,
-    next_probe: Instant,
-    valid: Option<Valid>,
-    /// Probes sent and answered in all.
-    tally: (u32, u32),
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Valid {
-    /// Smoothed, and its mean deviation, as in RFC 6298.
-    rtt: Duration,
-    deviation: Duration,
-    last_pong: Instant,
-    /// When the newest ping that was answered had been sent.
-    proven: Instant,
-}
 
 /// A probe's number.
 pub(crate) type ProbeId = [u8; 12];
@@ -631,47 +560,6 @@ impl Agent {
             gives_way,
         ];
         probes.chain(better).chain(others.into_iter().flatten()).min()
-    }
-}
-
-impl Candidate {
-    fn new(now: Instant, source: Source, tier: Tier) -> Self {
-        Self {
-            source,
-            tier,
-            dropped: false,
-            unanswered: 0,
-            revivals: 0,
-            started: now,
-            next_probe: now,
-            valid: None,
-            tally: (0, 0),
-        }
-    }
-
-    /// A relayed address that the peer no longer names is one that its relay will take from it.
-    fn is_ending(&self) -> bool {
-        self.dropped && self.tier >= Tier::Relay
-    }
-
-    fn restart(&mut self, now: Instant) {
-        self.unanswered = 0;
-        self.started = now;
-        self.next_probe = now;
-    }
-
-    /// Sets when the next probe is due, one going out now: soon on the path in use and where a switch is near.
-    fn probed(&mut self, now: Instant, often: bool) {
-        self.unanswered += 1;
-        self.tally.0 += 1;
-        self.next_probe = match (self.valid, often) {
-            (Some(_), true) => now + ON_CHOSEN,
-            (Some(_), false) => now + ON_SPARE,
-            (None, _) => match BURST.get(self.unanswered as usize) {
-                Some(after) => (self.started + *after).max(now + BURST[1]),
-                None => now + SLOW,
-            },
-        };
     }
 }
 
