@@ -12,6 +12,7 @@
 //! | [`interfaces`] | the host's own addresses, and word of their change |
 //! | [`sleep`] | noticing that the computer slept |
 //! | [`udp`] | the primary UDP sockets |
+//! | [`listeners`] | the UDP ports that programs here have open |
 //! | [`poll`] | waiting for several of these at once, and being woken |
 //! | [`realtime`] | priority of the data thread |
 //! | [`ipc`], [`caller`] | the local socket between the engine and its clients, and who may use it |
@@ -28,6 +29,7 @@ pub mod dirs;
 pub mod files;
 pub mod interfaces;
 pub mod ipc;
+pub mod listeners;
 pub mod lock;
 pub mod poll;
 pub mod process;
