@@ -54,6 +54,8 @@ fn party(state: PartyState, members: Vec<MemberStatus>) -> PartyStatus {
         state,
         version: 1,
         members,
+        rules: Default::default(),
+        lobby: Default::default(),
     }
 }
 

@@ -15,6 +15,7 @@ use lanrage_core::path::Path;
 use lanrage_core::probe::{Kind, demux};
 use lanrage_core::table::{Table, TablePeer};
 use lanrage_core::wg::{self, Admission, Door, Message, Opened, Shaken, Tunnel};
+use lanrage_proto::lobby::Rules;
 use lanrage_proto::{Fault, Invite, PartyRange, PlayerName, ServerUrl, Slot};
 use lanrage_tests::lab::Host;
 use tokio_tungstenite::tungstenite::{self, WebSocket};
@@ -61,6 +62,7 @@ impl Liar {
                 range: PartyRange::DEFAULT,
                 relays: Vec::new(),
                 punching: true,
+                rules: Rules::default(),
             };
             let mut member = Member::new(config, now);
             let network = Network {

@@ -229,6 +229,8 @@ fn entering(state: PartyState, name: &str, control: ControlState) -> Status {
         state,
         version: 1,
         members: Vec::new(),
+        rules: Default::default(),
+        lobby: Default::default(),
     });
     status
 }

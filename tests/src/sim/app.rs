@@ -10,6 +10,7 @@ use std::time::Duration;
 /// The port that the applications use at both ends.
 const PORT: u16 = 6112;
 const HEADERS: usize = 28;
+const IGMP: u8 = 2;
 /// The packet's number, in the payload's first bytes.
 const NUMBER: usize = 4;
 
@@ -26,6 +27,8 @@ pub struct Sent {
     pub at: Duration,
     /// Who got it, and when.
     pub arrived: Vec<(Node, Duration)>,
+    /// Where it arrived and no program listened, and when.
+    pub unheard: Vec<(Node, Duration)>,
     packet: Vec<u8>,
 }
 
@@ -98,20 +101,53 @@ impl Sim {
         }
     }
 
-    fn send_packet(&mut self, from: Node, to: Ipv4Addr, meant: Option<Node>, payload: usize) -> PacketId {
-        let number = u32::try_from(self.apps.sent.len()).unwrap_or(u32::MAX);
+    /// An application at `from` sends to a UDP port at `to` that need not be open to it.
+    pub fn app_send_to_port(&mut self, from: Node, to: Node, port: u16) -> PacketId {
+        let number = self.next_number();
         let source = self.adapter_address(from).unwrap_or(Ipv4Addr::UNSPECIFIED);
-        let packet = udp_packet(source, to, number, payload.max(NUMBER));
-        self.note(Kind::App, from, format_args!("app sends {number} to {to}"));
+        let address = self.address(to);
+        let packet = udp_packet(source, address, port, number, 32);
+        self.account(from, address, Some(to), packet.clone());
+        self.adapter_takes(from, &packet);
+        PacketId(number)
+    }
+
+    /// An announce as it is to arrive, and as it is seen on another interface than the adapter: from another address,
+    /// without checksums.
+    pub(super) fn packet_seen_elsewhere(&mut self, from: Node, source: Ipv4Addr) -> (PacketId, Vec<u8>) {
+        let number = self.next_number();
+        let own = self.adapter_address(from).unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let everybody = Ipv4Addr::BROADCAST;
+        let packet = udp_packet(own, everybody, PORT, number, 64);
+        let mut seen = udp_packet(source, everybody, PORT, number, 64);
+        seen[10..12].fill(0);
+        self.account(from, everybody, None, packet);
+        (PacketId(number), seen)
+    }
+
+    fn next_number(&self) -> u32 {
+        u32::try_from(self.apps.sent.len()).unwrap_or(u32::MAX)
+    }
+
+    fn account(&mut self, from: Node, to: Ipv4Addr, meant: Option<Node>, packet: Vec<u8>) {
         let sent = Sent {
             from,
             meant,
             to,
             at: self.now,
             arrived: Vec::new(),
-            packet: packet.clone(),
+            unheard: Vec::new(),
+            packet,
         };
         self.apps.sent.push(sent);
+    }
+
+    fn send_packet(&mut self, from: Node, to: Ipv4Addr, meant: Option<Node>, payload: usize) -> PacketId {
+        let number = self.next_number();
+        let source = self.adapter_address(from).unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let packet = udp_packet(source, to, PORT, number, payload.max(NUMBER));
+        self.note(Kind::App, from, format_args!("app sends {number} to {to}"));
+        self.account(from, to, meant, packet.clone());
         if self.adapter_address(from).is_some() {
             self.adapter_takes(from, &packet);
         }
@@ -121,17 +157,22 @@ impl Sim {
     /// A packet came out of the adapter of `at`.
     pub(super) fn adapter_gives(&mut self, at: Node, packet: &[u8]) {
         let now = self.now;
+        if packet.get(9) == Some(&IGMP) {
+            // A question of the engine's to this system, which answers none.
+            return;
+        }
         let number = packet
             .get(HEADERS..HEADERS + NUMBER)
             .and_then(|bytes| bytes.try_into().ok())
             .map_or(u32::MAX, u32::from_be_bytes);
         let name = self.name(at).to_owned();
+        let heard = self.hears(at, PORT);
         self.note(Kind::App, at, format_args!("app gets {number}"));
         let Some(sent) = self.apps.sent.get_mut(number as usize) else {
             panic!("{name} got a packet that no application sent: {packet:02x?}");
         };
         assert!(
-            sent.packet == packet,
+            is_same(&sent.packet, packet),
             "{name} got packet {number} changed: {packet:02x?}"
         );
         assert!(
@@ -140,6 +181,11 @@ impl Sim {
             sent.from,
             sent.to
         );
+        if sent.meant.is_none() && !heard {
+            sent.unheard.push((at, now));
+            self.news = true;
+            return;
+        }
         assert!(
             sent.arrived.iter().all(|(who, _)| *who != at),
             "{name} got packet {number} twice"
@@ -186,7 +232,7 @@ impl Sim {
 }
 
 /// An IPv4 (RFC 791) packet with a UDP datagram (RFC 768) in it. The UDP checksum is left out, as IPv4 allows.
-fn udp_packet(from: Ipv4Addr, to: Ipv4Addr, number: u32, payload: usize) -> Vec<u8> {
+fn udp_packet(from: Ipv4Addr, to: Ipv4Addr, port: u16, number: u32, payload: usize) -> Vec<u8> {
     let length = HEADERS + payload;
     let mut packet = vec![0; length];
     packet[0] = 0x45;
@@ -199,13 +245,20 @@ fn udp_packet(from: Ipv4Addr, to: Ipv4Addr, number: u32, payload: usize) -> Vec<
     let checksum = header_checksum(&packet[..20]);
     packet[10..12].copy_from_slice(&checksum.to_be_bytes());
     packet[20..22].copy_from_slice(&PORT.to_be_bytes());
-    packet[22..24].copy_from_slice(&PORT.to_be_bytes());
+    packet[22..24].copy_from_slice(&port.to_be_bytes());
     packet[24..26].copy_from_slice(&((payload + 8) as u16).to_be_bytes());
     packet[HEADERS..HEADERS + NUMBER].copy_from_slice(&number.to_be_bytes());
     for (i, byte) in packet[HEADERS + NUMBER..].iter_mut().enumerate() {
         *byte = (number as usize + i) as u8;
     }
     packet
+}
+
+/// Whether a packet arrived as it was sent. An announce may have got another identification and a UDP checksum.
+fn is_same(sent: &[u8], arrived: &[u8]) -> bool {
+    let to_all = sent[16..20] == [255; 4];
+    let free = |at: &usize| to_all && matches!(at, 4 | 5 | 10 | 11 | 26 | 27);
+    sent.len() == arrived.len() && (0..sent.len()).all(|at| free(&at) || sent[at] == arrived[at])
 }
 
 /// The Internet checksum (RFC 1071).

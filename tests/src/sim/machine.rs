@@ -14,12 +14,14 @@ use lanrage_core::io::{
     Output, Saved,
 };
 use lanrage_core::keys::DeviceSeed;
+use lanrage_core::lobby::Ports;
 use lanrage_core::member::{Member, MemberView};
 use lanrage_core::path::TransportId;
 use lanrage_proto::limits::DEFAULT_PORT;
+use lanrage_proto::lobby::Rules;
 use lanrage_proto::{Fault, PartyRange, PlayerName, ServerUrl};
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -37,6 +39,10 @@ pub(super) struct Machine {
     pub(super) stun: bool,
     /// Its engine makes holes through NATs.
     pub(super) punching: bool,
+    /// What peers may reach on it.
+    pub(super) rules: Rules,
+    /// UDP ports that its programs have; none where the system does not tell.
+    pub(super) programs: Option<BTreeSet<u16>>,
     /// It is a relay.
     pub(super) relay: Option<Box<Relay>>,
     /// How far its clock is off, seconds.
@@ -84,6 +90,9 @@ pub(super) struct Player {
     pub(super) relays: BTreeMap<TransportId, Held>,
     /// Ports of sockets to relays so far.
     pub(super) ports: u16,
+    /// UDP ports that it looks at, and what it saw last.
+    pub(super) listening: BTreeSet<u16>,
+    pub(super) ports_seen: Option<Option<Ports>>,
     intents: u64,
 }
 
@@ -98,6 +107,8 @@ impl Machine {
             router: None,
             stun: false,
             punching: true,
+            rules: Rules::default(),
+            programs: None,
             relay: None,
             clock_off: 0,
             player: None,
@@ -202,6 +213,7 @@ impl Sim {
             range: PartyRange::DEFAULT,
             relays: Vec::new(),
             punching: machine.punching,
+            rules: machine.rules,
         };
         machine.player = Some(Player {
             member: Member::new(config, now),
@@ -220,6 +232,8 @@ impl Sim {
             holes: Holes::default(),
             relays: BTreeMap::new(),
             ports: 0,
+            listening: BTreeSet::new(),
+            ports_seen: None,
             intents: 0,
         });
         let network = machine.network();
@@ -319,6 +333,17 @@ impl Sim {
                     player.dataplane.apply(now, table);
                 }
             }
+            Output::Listen(ports) => self.listen(node, ports),
+            Output::Replay(to, announce) => {
+                if let Some(player) = self.machine_mut(node).player.as_mut() {
+                    player.dataplane.replay(now, to, &announce);
+                }
+            }
+            Output::Forget(port) => {
+                if let Some(player) = self.machine_mut(node).player.as_mut() {
+                    player.dataplane.forget_program(port);
+                }
+            }
             Output::Persist(saved) => self.persist(node, saved),
             Output::Answer(intent, outcome) => {
                 match &outcome {
@@ -386,6 +411,7 @@ fn answer(outcome: &Outcome) -> String {
         Outcome::Joined(joined) => format!("joined, {}", joined.address),
         Outcome::Left => "left".to_owned(),
         Outcome::Resuming => "resuming".to_owned(),
+        Outcome::Ruled => "ruled".to_owned(),
     }
 }
 

@@ -14,6 +14,7 @@
 //! - [`line`]: the WebSockets' stand-in: ordered, reliable, late; and the hooks of a control plane that lies.
 //! - [`plane`]: control planes, on a server or inside a founder's engine.
 //! - [`app`]: application packets, each accounted for.
+//! - `games`: programs with UDP ports, and the announces they send.
 //! - `moves`: sleep, other networks, cables pulled.
 //! - [`play`]: what a scenario does and asks, in a player's words.
 //!
@@ -28,6 +29,7 @@
 pub mod app;
 mod describe;
 mod edge;
+mod games;
 pub mod holes;
 pub mod line;
 pub mod machine;
@@ -122,6 +124,8 @@ enum Happening {
     Resolved(Node, u32, Vec<SocketAddr>),
     /// The engine's `life` notices that its computer slept for so long.
     Woken(Node, u32, Duration),
+    /// The engine's `life` looks which UDP ports programs have.
+    Ports(Node, u32),
     /// An application's next packet is due.
     Chat(usize),
 }
@@ -265,6 +269,7 @@ impl Sim {
             Happening::Found(node, life) => self.browse_answers(node, life),
             Happening::Resolved(node, life, servers) => self.resolved(node, life, servers),
             Happening::Woken(node, life, slept) => self.woken(node, life, slept),
+            Happening::Ports(node, life) => self.looks_at_ports(node, life),
             Happening::Chat(chat) => self.chat_on(chat),
         }
     }

@@ -88,7 +88,15 @@ version: number,
 /**
  * In order of their addresses, the own row included.
  */
-members: Array<MemberStatus>, };
+members: Array<MemberStatus>, 
+/**
+ * What peers may reach on this computer, and which announces are carried.
+ */
+rules: Rules, 
+/**
+ * Which announces came how far.
+ */
+lobby: LobbyStatus, };
 
 export type PartyState = "creating" | "joining" | "active" | "rejoining" | "leaving";
 
@@ -143,6 +151,152 @@ export type PeerState = "connecting" | "connected" | "degraded" | "failed" | "lo
 export type PeerTrouble = "loss" | "jitter" | "delay" | "silent" | "unreachable" | "no_relay";
 
 export type PathKind = "lan" | "direct" | "relayed";
+
+export type Rules = { 
+/**
+ * Services of this computer that peers may use.
+ */
+share: Sharing, 
+/**
+ * Multicast is carried as broadcast is.
+ */
+multicast: boolean, 
+/**
+ * DHCP is carried. It configures computers: two households would get each other's.
+ */
+dhcp: boolean, 
+/**
+ * Multicast DNS and LLMNR are carried, by which systems name themselves and list printers and loudspeakers.
+ */
+mdns: boolean, 
+/**
+ * SSDP and WS-Discovery are carried, by which systems list routers, televisions and computers.
+ */
+ssdp: boolean, 
+/**
+ * NetBIOS names and datagrams are carried, by which Windows lists computers that share files.
+ */
+netbios: boolean, };
+
+export type RulesChange = { 
+/**
+ * See [`Rules::share`].
+ */
+share: Sharing | null, 
+/**
+ * See [`Rules::multicast`].
+ */
+multicast: boolean | null, 
+/**
+ * See [`Rules::dhcp`].
+ */
+dhcp: boolean | null, 
+/**
+ * See [`Rules::mdns`].
+ */
+mdns: boolean | null, 
+/**
+ * See [`Rules::ssdp`].
+ */
+ssdp: boolean | null, 
+/**
+ * See [`Rules::netbios`].
+ */
+netbios: boolean | null, };
+
+export type Sharing = "nothing" | "files" | "everything";
+
+export type LobbyStatus = { 
+/**
+ * What programs here announced within the last minute, in order of their ports.
+ */
+announces: Array<AnnounceStatus>, 
+/**
+ * What came from peers within the last minute, in order of their addresses.
+ */
+heard: Array<HeardStatus>, };
+
+export type AnnounceStatus = { 
+/**
+ * The program's own UDP port, which answers come to.
+ */
+port: number, 
+/**
+ * Where it sent to: a broadcast address or a group.
+ */
+destination: string, 
+/**
+ * The UDP port that it sent to: who wants to see it listens there.
+ */
+to_port: number, 
+/**
+ * The network interface it was seen on; none for the party's own adapter.
+ */
+interface: string | null, 
+/**
+ * To how many members it was sent.
+ */
+sent: number, 
+/**
+ * On how many members' computers it arrived, as their engines confirm.
+ */
+delivered: number, 
+/**
+ * What became of it with each of the others.
+ */
+members: Array<AnnounceMember>, };
+
+export type AnnounceMember = { 
+/**
+ * The player's name.
+ */
+name: string, 
+/**
+ * The virtual address.
+ */
+address: string, 
+/**
+ * How far it came.
+ */
+reach: AnnounceReach, 
+/**
+ * Whether a program there listens on the UDP port it was sent to.
+ */
+listens: Listens, 
+/**
+ * Whether something came back from there to the announcing program's port.
+ */
+answered: boolean, };
+
+export type AnnounceReach = "unsent" | "sent" | "delivered" | "nearby";
+
+export type Listens = "unknown" | "yes" | "no";
+
+export type HeardStatus = { 
+/**
+ * The player's name.
+ */
+name: string, 
+/**
+ * The virtual address.
+ */
+address: string, 
+/**
+ * The announcing program's UDP port.
+ */
+port: number, 
+/**
+ * Where it sent to.
+ */
+destination: string, 
+/**
+ * The UDP port that it sent to.
+ */
+to_port: number, 
+/**
+ * Whether a program here listens there.
+ */
+listens: Listens, };
 
 export type Created = { 
 /**

@@ -33,7 +33,9 @@ export function me(over: Partial<Member> = {}): Member {
 
 export function party(members: Member[], over: Partial<Party> = {}): Party {
   const invite = `lanrage://join/${ID}`;
-  return { name: "Friday night", id: ID, invite, state: "active", version: 1, members, ...over };
+  const rules = { share: "nothing", multicast: true, dhcp: false, mdns: false, ssdp: false, netbios: false } as const;
+  const lobby = { announces: [], heard: [] };
+  return { name: "Friday night", id: ID, invite, state: "active", version: 1, members, rules, lobby, ...over };
 }
 
 export function status(over: Partial<Status> = {}): Status {

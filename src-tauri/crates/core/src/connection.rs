@@ -5,6 +5,7 @@ use crate::coordinator::{Agent, PathFacts, Tier};
 use crate::io::{Event, Output};
 use crate::keys::PairKeys;
 use crate::latency::Latency;
+use crate::lobby::Receipt;
 use crate::path::Path;
 use crate::probe::{self, Message, ReplayWindow};
 use crate::records::{Candidate, CandidateKind, Record};
@@ -59,6 +60,14 @@ pub(crate) struct Wants {
     pub(crate) view: bool,
 }
 
+/// What a peer said beyond what concerns the path to it.
+pub(crate) enum Said {
+    /// Something signed, for the party.
+    Word(Sealed),
+    /// Which of our announces arrived there.
+    Receipts(Vec<Receipt>),
+}
+
 /// A peer whose record is here.
 pub(crate) struct Peer {
     pub(crate) member: MemberId,
@@ -89,6 +98,8 @@ pub(crate) struct Peer {
     /// When the words of those who left were passed to it.
     last_words: Option<Instant>,
     called: bool,
+    /// Its present run has an adapter, as it says.
+    ready: bool,
     /// Since when this member is elsewhere and the peer may not know.
     moved: Option<Instant>,
     /// Which own record it was told by a path, how often, and when last.
@@ -157,6 +168,7 @@ impl Peer {
             differs: None,
             last_words: None,
             called: false,
+            ready: false,
             moved: None,
             told_record: (Seq::default(), 0, None),
             record,
@@ -171,6 +183,11 @@ impl Peer {
 
     pub(crate) fn pair(&self) -> &PairKeys {
         &self.pair
+    }
+
+    /// The number of its engine's run.
+    pub(crate) fn session(&self) -> u64 {
+        self.session
     }
 
     /// The index by which this peer's probes to this run are known.
@@ -233,6 +250,7 @@ impl Peer {
             view: cx.view,
             wants_handshake: false,
             moved: false,
+            ready: cx.ready,
         };
         self.transmit(path, &message, cx);
     }
@@ -277,6 +295,7 @@ impl Peer {
     fn renew(&mut self, now: Instant, session: u64) {
         if self.session != session {
             self.session = session;
+            self.ready = false;
             self.tunnel.established = false;
             self.agent.restart(now);
             // What went unanswered while its engine was down says nothing about the path.
@@ -284,7 +303,7 @@ impl Peer {
         }
     }
 
-    fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         matches!(self.state, State::Connected | State::Degraded { .. })
     }
 
@@ -318,7 +337,7 @@ impl Peer {
         path: Path,
         bytes: &[u8],
         cx: &mut Context<'_>,
-    ) -> Option<Sealed> {
+    ) -> Option<Said> {
         let (seq, message) = probe::decode(&self.pair, bytes).ok()?;
         if !self.replay.accept(seq) {
             return None;
@@ -330,8 +349,10 @@ impl Peer {
                 view,
                 wants_handshake,
                 moved,
+                ready,
             } => {
                 self.renew(now, session);
+                self.ready = ready;
                 self.heard(now);
                 if moved && self.agent.chosen() != Some(path) {
                     self.agent.doubt_chosen(now);
@@ -372,7 +393,8 @@ impl Peer {
                 }
                 None
             }
-            Message::Word(sealed) => Some(sealed),
+            Message::Word(sealed) => Some(Said::Word(sealed)),
+            Message::Receipts(receipts) => Some(Said::Receipts(receipts)),
         }
     }
 
@@ -470,6 +492,20 @@ impl Peer {
         }
     }
 
+    /// Tells the peer which of its announces arrived here.
+    pub(crate) fn tell_receipts(&mut self, receipts: Vec<Receipt>, cx: &mut Context<'_>) {
+        if let Some(path) = self.agent.chosen() {
+            self.transmit(path, &Message::Receipts(receipts), cx);
+        }
+    }
+
+    /// Sends a ping by the path in use, whether one is due or not.
+    pub(crate) fn hurry(&mut self, now: Instant, cx: &mut Context<'_>) {
+        if let Some(path) = self.agent.chosen() {
+            self.ping(now, path, cx);
+        }
+    }
+
     fn ping(&mut self, now: Instant, path: Path, cx: &mut Context<'_>) {
         let mut id = [0; 12];
         cx.rng.fill_bytes(&mut id);
@@ -479,6 +515,7 @@ impl Peer {
             view: cx.view,
             wants_handshake: !self.tunnel.initiates && (!self.tunnel.established || self.tunnel.doubted),
             moved: self.tells_move(now),
+            ready: cx.ready,
         };
         if self.agent.chosen() == Some(path) {
             self.latency.sent(now, id);
@@ -633,6 +670,7 @@ impl Peer {
             sessions: (own_session, self.session),
             initiates: self.tunnel.initiates,
             path: self.agent.chosen(),
+            ready: self.ready,
             handshake: self.tunnel.generation,
         }
     }

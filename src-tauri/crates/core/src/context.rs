@@ -22,6 +22,8 @@ pub(crate) struct Context<'a> {
     pub(crate) session: u64,
     /// Hash of the signed records this member holds; 0 when it can't tell.
     pub(crate) view: u64,
+    /// There is an adapter.
+    pub(crate) ready: bool,
     pub(crate) seq: &'a mut Seq,
     pub(crate) rng: &'a mut ChaCha20Rng,
     pub(crate) network: &'a crate::io::Network,
@@ -152,7 +154,7 @@ fn relays_to(relay: RelayUp, candidate: &Candidate) -> bool {
     }
 }
 
-fn same_network(a: IpAddr, b: IpAddr, prefix: u8) -> bool {
+pub(crate) fn same_network(a: IpAddr, b: IpAddr, prefix: u8) -> bool {
     let differ = |a: u128, b: u128, width: u32| {
         let host = width.saturating_sub(u32::from(prefix));
         // A prefix of zero would make everything near.

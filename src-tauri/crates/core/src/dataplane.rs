@@ -9,14 +9,16 @@
 //! Checks. Out: IPv4, source == the own lease, destination == a peer's lease or an announce's. In: source == the
 //! lease of whoever sealed it, destination == the own lease or an announce's; without the latter a peer could reach
 //! the home LAN of a computer that forwards. Addresses stand in every fragment, so fragments of ordinary packets
-//! pass; those of announces do not ([`crate::lan`]).
+//! pass; those of announces do not ([`crate::lan`]). What this computer serves beside games is closed to peers (`filter`).
 //!
 //! Handshakes. Of each pair one side initiates: when it has a path and no session, when the table asks for one, and
 //! every 120 s while a path lives, used or not; each time again after 250, 500 and 1000 ms and then every 5 s
 //! until a session is there. Data is accepted by whatever path it comes, and sent by the table's path alone.
 
+mod announces;
 mod arena;
 mod counters;
+mod filter;
 mod guard;
 pub(crate) mod header;
 mod peer;
@@ -25,7 +27,11 @@ pub use arena::{Inbox, Outbox};
 pub use counters::{Counters, Reason, Traffic};
 
 use crate::io::Report;
-use crate::lan::{Gate, is_announce};
+use crate::lan::heard::{Arrived, Heard};
+use crate::lan::igmp::{self, Groups};
+use crate::lan::memory::Memory;
+use crate::lan::ways::Ways;
+use crate::lan::{Gate, Via, is_announce};
 use crate::pace::{Pace, Used};
 use crate::path::Path;
 use crate::probe::{self, Kind, demux};
@@ -67,6 +73,14 @@ pub struct Dataplane {
     /// Tunnels made so far; part of their numbers, so that what is meant for an earlier one doesn't reach a later.
     made: u16,
     gate: Gate,
+    ways: Ways,
+    memory: Memory,
+    heard: Heard,
+    groups: Groups,
+    /// Announces can be delivered.
+    ready: bool,
+    /// Where announces are made ready to be sent.
+    scratch: Vec<u8>,
     strangers: Used,
     /// What the peers' probes begin with.
     probes: BTreeSet<[u8; 8]>,
@@ -111,6 +125,12 @@ impl Dataplane {
             peers: (0..=Slot::MAX.get()).map(|_| None).collect(),
             made: 0,
             gate: Gate::new(),
+            ways: Ways::new(),
+            memory: Memory::default(),
+            heard: Heard::default(),
+            groups: Groups::default(),
+            ready: false,
+            scratch: Vec::new(),
             strangers: Used::default(),
             probes: BTreeSet::new(),
             unknown: Used::default(),
@@ -122,11 +142,6 @@ impl Dataplane {
         }
     }
 
-    /// Whether multicast is carried as broadcast is; it is unless switched off.
-    pub fn carry_multicast(&mut self, carry: bool) {
-        self.gate.multicast = carry;
-    }
-
     /// Makes the table true. Tunnels live on while member, keys, sessions, the initiating side and the own key are
     /// unchanged. A peer's new tunnel leaves the old one open for receiving for 2 s; a peer that is gone, or whose
     /// slot is another member's, is closed at once. What this sends goes out at the next [`Self::wake`], which is
@@ -135,6 +150,7 @@ impl Dataplane {
         self.stirred = Some(now);
         self.ticked.get_or_insert(now);
         self.probes = table.peers.values().map(|row| row.probes).collect();
+        self.adopt_rules(&table);
         let Some(end) = table.end else {
             self.own = None;
             self.peers.fill_with(|| None);
@@ -192,7 +208,8 @@ impl Dataplane {
         let tick = self.ticked.map(|ticked| ticked + TICK);
         self.peers().next()?;
         let first = self.peers().filter_map(Peer::due).min();
-        [tick, self.stirred, first].into_iter().flatten().min()
+        let told = self.memory.next_tell();
+        [tick, self.stirred, first, told].into_iter().flatten().min()
     }
 
     /// Does what is due: handshakes, timers, what waited.
@@ -213,6 +230,7 @@ impl Dataplane {
         for peer in self.peers.iter_mut().flatten() {
             peer.wake(&mut step, tick);
         }
+        self.replay_owed(now, out);
     }
 
     /// Takes an IPv4 packet from the adapter.
@@ -223,6 +241,10 @@ impl Dataplane {
     }
 
     fn route(&mut self, now: Instant, packet: &[u8], out: &mut Outbox) -> Result<(), Reason> {
+        if igmp::is_igmp(packet) {
+            self.heed_groups(packet);
+            return Err(Reason::NotCarried);
+        }
         let own = self.own.as_ref().ok_or(Reason::NoParty)?;
         let header = Header::read(packet)?;
         let packet = &packet[..header.length];
@@ -230,19 +252,15 @@ impl Dataplane {
             return Err(Reason::WrongSource);
         }
         let range = own.end.range;
+        if is_announce(range, header.destination) {
+            return self.announce(now, &Via::Adapter, header, packet, |_| {}, out);
+        }
         let mut step = Step {
             now,
             out,
             reports: &mut self.reports,
             counters: &mut self.counters,
         };
-        if is_announce(range, header.destination) {
-            self.gate.leave(now, &header, packet)?;
-            for peer in self.peers.iter_mut().flatten().filter(|peer| peer.has_path()) {
-                peer.send(&mut step, packet);
-            }
-            return Ok(());
-        }
         if !range.contains(header.destination) {
             return Err(Reason::WrongDestination);
         }
@@ -330,11 +348,36 @@ impl Dataplane {
         if header.source != peer.address {
             return Err(Reason::WrongSource);
         }
-        if header.destination != own.address {
-            if !is_announce(own.end.range, header.destination) {
-                return Err(Reason::WrongDestination);
+        let to_all = header.destination != own.address;
+        if to_all && !is_announce(own.end.range, header.destination) {
+            return Err(Reason::WrongDestination);
+        }
+        filter::admit(&self.gate.rules, &header, packet, to_all)?;
+        if to_all {
+            if !self.ready {
+                return Err(Reason::NoAdapter);
             }
-            self.gate.enter(now, peer.slot, &header, packet)?;
+            let announce = self.gate.enter(now, peer.slot, &header, packet)?;
+            let joined = !header.destination.is_multicast() || self.groups.wants(header.destination);
+            let arrived = Arrived {
+                from: peer.slot,
+                announce,
+                joined,
+            };
+            if self.heard.note(now, arrived) {
+                step.report(Report::Arrived(arrived));
+            }
+            if !joined {
+                // Perhaps the word that a program joined it was lost.
+                if let Some(question) = self.groups.ask(now) {
+                    room[..question.len()].copy_from_slice(&question);
+                    inbox.put(question.len());
+                }
+                return Err(Reason::NotJoined);
+            }
+            self.ways.delivered(now, &announce, header.udp_content(packet));
+        } else if let Some(port) = header.to_port(packet) {
+            self.memory.answer(peer.slot, port);
         }
         inbox.put(length);
         self.counters.received.add(length);

@@ -29,6 +29,8 @@ pub(crate) struct Desk {
     /// What the router in front was asked for.
     pub(crate) mapped: Mapped,
     pub(crate) next_conn: u32,
+    /// There is an adapter.
+    pub(crate) ready: bool,
     pub(crate) out: VecDeque<Output>,
 }
 
@@ -44,6 +46,7 @@ impl Desk {
             me: &ident.me,
             session: self.session,
             view,
+            ready: self.ready,
             seq: &mut self.seq,
             rng: &mut self.rng,
             network: &self.network,

@@ -4,6 +4,11 @@
 //! whole of what should be, sent whenever it changes. An edge compares with what is and acts on the difference.
 
 use crate::keys::DeviceSeed;
+pub use crate::lan::heard::Arrived;
+pub use crate::lan::memory::Announced;
+
+use crate::lan::Announce;
+use crate::lobby::Ports;
 use crate::mapping::{MapPlan, Mapped};
 use crate::path::{Path, TransportId};
 use crate::punch::HolePlan;
@@ -11,11 +16,13 @@ use crate::relays::{RelayEvent, RelayPlan, RelayServer};
 use crate::table::Table;
 use lanrage_proto::control::{ClientFrame, Sealed, ServerFrame};
 use lanrage_proto::ipc::{Created, Joined};
+use lanrage_proto::lobby::{Rules, RulesChange};
 use lanrage_proto::party_id::FoundingNonce;
 use lanrage_proto::{
     Fault, Invite, MemberId, PartyId, PartyName, PartyRange, PlayerName, ServerUrl, Slot, Tag,
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -37,6 +44,8 @@ pub struct Config {
     pub relays: Vec<RelayServer>,
     /// Whether holes are made through NATs that ordinary probes don't get through ([`crate::punch`]).
     pub punching: bool,
+    /// What peers may reach here, and which announces are carried, in parties that are created or joined.
+    pub rules: Rules,
 }
 
 /// A connection to a control plane; numbers are never used again within a run.
@@ -73,6 +82,8 @@ pub enum Input {
     Slept(Duration),
     /// What the router made of the last [`Output::Map`].
     Mapped(Mapped),
+    /// Of the ports that [`Output::Listen`] names, those that programs have; none where the system does not tell.
+    Ports(Option<Ports>),
 }
 
 /// What a player can want.
@@ -98,6 +109,8 @@ pub enum Intent {
     Resume(Box<Saved>),
     /// Leave; as the host, end the party.
     Leave,
+    /// In this party, let peers reach something else here, or carry other announces.
+    Rules(RulesChange),
 }
 
 /// What became of an intent.
@@ -111,6 +124,8 @@ pub enum Outcome {
     Left,
     /// The party is being gone on with.
     Resuming,
+    /// The rules hold.
+    Ruled,
 }
 
 /// What happens to a connection to a control plane.
@@ -144,7 +159,7 @@ pub struct Network {
 }
 
 /// What the data plane tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Report {
     /// A tunnel has a session: a handshake was answered and something authentic arrived in it.
     Established(Slot),
@@ -158,6 +173,10 @@ pub enum Report {
     Wanted(Slot),
     /// Somebody unknown began a handshake: perhaps a member whose record has not come yet.
     Stranger(Path),
+    /// What is known of an announce of a program here, when something about it is new, and while it goes on.
+    Announced(Box<Announced>),
+    /// A peer's announce came, when it is new, when its group is joined or left here, and while it goes on.
+    Arrived(Arrived),
 }
 
 /// Everything a member can want done.
@@ -188,6 +207,13 @@ pub enum Output {
     Holes(Vec<HolePlan>),
     /// Wish: ports that the router in front should lead here.
     Map(Option<MapPlan>),
+    /// Wish: UDP ports of this computer to look at again and again; what changes comes by [`Input::Ports`]. Without any
+    /// there is nothing to look at.
+    Listen(BTreeSet<u16>),
+    /// Give a peer an announce again, as a program there listens for it only now.
+    Replay(Slot, Announce),
+    /// The program that announced from this UDP port is gone: don't replay its announces.
+    Forget(u16),
     /// Wish: what to remember across restarts. It must be on disk before later outputs are carried out.
     Persist(Option<Box<Saved>>),
     /// What became of an intent.
@@ -238,6 +264,9 @@ pub struct Saved {
     /// Whose record came by a path and was not shown by a control plane yet.
     #[serde(default)]
     pub heard: Vec<MemberId>,
+    /// What peers may reach here, and which announces are carried.
+    #[serde(default)]
+    pub rules: Rules,
 }
 
 /// Where a party lives.

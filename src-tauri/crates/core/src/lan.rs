@@ -1,21 +1,37 @@
-//! Announces: the broadcast and multicast packets by which games find each other. Each goes to every peer, and only
-//! such as games need goes at all.
+//! Announces: the broadcast and multicast packets by which games find each other. Each goes to every peer once, and
+//! only such as games need goes at all.
 //!
 //! Only whole UDP datagrams are carried. A fragment shows no port, so it can't be told from what must stay at
 //! home; no game is known whose announce does not fit one packet. What we inject can't come back: an announce
-//! leaves only with the own lease as its source.
+//! leaves only with an address of this computer's own as its source, and where one comes by two ways, only one of
+//! them counts.
+//!
+//! | module | is |
+//! |---|---|
+//! | `announce` | what an announce is known by, who got it, where it was seen |
+//! | `memory` | what was announced here lately, for those who come later |
+//! | `heard` | what came from peers lately |
+//! | `igmp` | the groups that programs here joined |
+//! | `ways` | the same announce, seen in two places |
+//! | `rewrite` | packets under another address |
+
+pub(crate) mod announce;
+pub(crate) mod heard;
+pub(crate) mod igmp;
+pub(crate) mod memory;
+pub(crate) mod rewrite;
+pub(crate) mod ways;
+
+pub use announce::{Announce, Interface, SlotSet, Via};
 
 use crate::dataplane::Reason;
 use crate::dataplane::header::Header;
 use crate::pace::{Pace, Used};
+use lanrage_proto::lobby::Rules;
 use lanrage_proto::{PartyRange, Slot};
 use std::hash::Hasher;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
-
-/// UDP ports whose announces stay at home: they configure or list the computers of a real LAN, and strangers who
-/// play together have no business there. DHCP, NetBIOS, SSDP, WS-Discovery, mDNS, LLMNR.
-const AT_HOME: [u16; 8] = [67, 68, 137, 138, 1900, 3702, 5353, 5355];
 
 /// Announces of one member: games that shout most send some tens a second.
 const ONE: Pace = Pace::new(100, 200);
@@ -51,31 +67,70 @@ pub(crate) fn is_announce(range: PartyRange, destination: Ipv4Addr) -> bool {
     destination.is_broadcast() || destination == range.broadcast() || destination.is_multicast()
 }
 
+/// Whether what goes to this UDP port stays at home by these rules: it configures or lists the computers of a real
+/// LAN, and strangers who play together have no business there.
+pub(crate) fn stays_at_home(rules: &Rules, to_port: u16) -> bool {
+    match to_port {
+        67 | 68 => !rules.dhcp,
+        137 | 138 => !rules.netbios,
+        // SSDP, WS-Discovery.
+        1900 | 3702 => !rules.ssdp,
+        // Multicast DNS, LLMNR.
+        5353 | 5355 => !rules.mdns,
+        _ => false,
+    }
+}
+
 /// Decides which announces leave and enter.
 pub(crate) struct Gate {
-    /// Whether multicast is carried; broadcast always is.
-    pub(crate) multicast: bool,
+    pub(crate) rules: Rules,
     own: Caps,
     all: Caps,
     each: Vec<Caps>,
     seen: Vec<Option<(u64, Instant)>>,
+    #[cfg(feature = "virtual-time")]
+    uncapped: bool,
 }
 
 impl Gate {
     pub(crate) fn new() -> Self {
         Self {
-            multicast: true,
+            rules: Rules::default(),
             own: Caps::default(),
             all: Caps::default(),
             each: vec![Caps::default(); usize::from(Slot::MAX.get()) + 1],
             seen: vec![None; REMEMBERED],
+            #[cfg(feature = "virtual-time")]
+            uncapped: false,
         }
     }
 
-    /// Whether this member's announce may go out to the others.
-    pub(crate) fn leave(&mut self, now: Instant, header: &Header, packet: &[u8]) -> Result<(), Reason> {
-        self.carried(header, packet)?;
-        if self.own.take(now, header.length, ONE, ONE_BYTES) {
+    #[cfg(feature = "virtual-time")]
+    pub(crate) fn lift_caps(&mut self) {
+        self.uncapped = true;
+    }
+
+    /// Whether this member's announce is of a kind that may go out to the others.
+    pub(crate) fn carries(&self, header: &Header, packet: &[u8]) -> Result<Announce, Reason> {
+        if header.fragment {
+            return Err(Reason::Fragment);
+        }
+        if header.destination.is_multicast() && !self.rules.multicast {
+            return Err(Reason::NotCarried);
+        }
+        match Announce::of(header, packet) {
+            Some(announce) if !stays_at_home(&self.rules, announce.to_port) => Ok(announce),
+            _ => Err(Reason::NotCarried),
+        }
+    }
+
+    /// Whether another announce of this member may go out.
+    pub(crate) fn leave(&mut self, now: Instant, length: usize) -> Result<(), Reason> {
+        #[cfg(feature = "virtual-time")]
+        if self.uncapped {
+            return Ok(());
+        }
+        if self.own.take(now, length, ONE, ONE_BYTES) {
             Ok(())
         } else {
             Err(Reason::Throttled)
@@ -89,8 +144,8 @@ impl Gate {
         from: Slot,
         header: &Header,
         packet: &[u8],
-    ) -> Result<(), Reason> {
-        self.carried(header, packet)?;
+    ) -> Result<Announce, Reason> {
+        let announce = self.carries(header, packet)?;
         let each = &mut self.each[usize::from(from.get())];
         let fits = each.take(now, header.length, ONE, ONE_BYTES)
             && self.all.take(now, header.length, ALL, ALL_BYTES);
@@ -98,22 +153,9 @@ impl Gate {
             return Err(Reason::Throttled);
         }
         if self.is_new(now, from, header, packet) {
-            Ok(())
+            Ok(announce)
         } else {
             Err(Reason::Duplicate)
-        }
-    }
-
-    fn carried(&self, header: &Header, packet: &[u8]) -> Result<(), Reason> {
-        if header.fragment {
-            return Err(Reason::Fragment);
-        }
-        if header.destination.is_multicast() && !self.multicast {
-            return Err(Reason::NotCarried);
-        }
-        match header.udp_port(packet) {
-            Some(port) if !AT_HOME.contains(&port) => Ok(()),
-            _ => Err(Reason::NotCarried),
         }
     }
 

@@ -17,6 +17,7 @@ pub mod io;
 pub mod keys;
 pub mod lan;
 pub mod latency;
+pub mod lobby;
 pub mod mapping;
 pub mod member;
 pub mod nat;

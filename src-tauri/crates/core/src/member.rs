@@ -7,6 +7,7 @@
 mod doctor;
 mod home;
 mod intents;
+mod lobby;
 mod moving;
 mod news;
 mod outside;
@@ -68,6 +69,7 @@ impl Member {
                 punch: Punch::new(config.punching),
                 mapped: Default::default(),
                 next_conn: 1,
+                ready: false,
                 out: VecDeque::new(),
             },
             config,
@@ -97,6 +99,7 @@ impl Member {
             Input::StunServers(servers) => self.desk.nat.servers(servers),
             Input::Relay(id, event) => self.relay(now, id, &event),
             Input::Mapped(mapped) => self.mapped(now, mapped),
+            Input::Ports(ports) => self.ports(ports),
         }
         self.wake(now);
     }
@@ -168,9 +171,11 @@ impl Member {
         match (&mut self.party, result) {
             (Party::Active(active), Ok(())) => {
                 active.adapter = Adapter::Up;
+                self.desk.ready = true;
                 self.conditions.clear(FaultCode::AddressClash);
                 self.conditions.clear(FaultCode::AdapterFailed);
                 self.changed = true;
+                self.tell_ready(now);
                 self.enter();
             }
             (Party::Active(active), Err(fault)) => {
@@ -218,6 +223,8 @@ impl Member {
                 }
             }
             Report::Stranger(_) => self.look_again(now),
+            Report::Announced(known) => self.announced(now, *known),
+            Report::Arrived(arrived) => self.announce_arrived(now, arrived),
         }
     }
 }
@@ -232,9 +239,16 @@ fn active_next_wake(active: &Active, conditions: &Conditions, relays: &Relays) -
         Reach::Starting | Reach::Superseded => None,
     };
     let peers = active.roster.peers().filter_map(|peer| peer.next_wake());
+    let told = active
+        .roster
+        .peers()
+        .filter(|peer| peer.is_up() && matches!(active.adapter, Adapter::Up))
+        .map(|peer| peer.slot());
+    let lobby = active.lobby.next_wake(told);
     home.into_iter()
         .chain(peers)
         .chain(relays.next_wake())
         .chain(active.roster.next_passed())
+        .chain(lobby)
         .min()
 }

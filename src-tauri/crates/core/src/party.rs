@@ -3,12 +3,14 @@
 use crate::control::{Link, Speaker};
 use crate::io::{AdapterPlan, Home, IntentId, Saved};
 use crate::keys::{MemberKeys, PartyKeys};
+use crate::lobby::Lobby;
 use crate::records::{Candidate, Founding};
 use crate::roster::Roster;
 use crate::seek::Seek;
 use lanrage_proto::control::{MemberEntry, Sealed};
 use lanrage_proto::ids::Version;
 use lanrage_proto::ipc::NatType;
+use lanrage_proto::lobby::Rules;
 use lanrage_proto::party_id::FoundingNonce;
 use lanrage_proto::{Fault, PlayerName, Slot};
 use std::net::{IpAddr, Ipv4Addr};
@@ -100,6 +102,10 @@ pub(crate) struct Active {
     pub(crate) listed: Option<Instant>,
     /// As the control plane saw us.
     pub(crate) seen_as: Option<IpAddr>,
+    /// What peers may reach here, and which announces are carried.
+    pub(crate) rules: Rules,
+    /// Announces, and who got them.
+    pub(crate) lobby: Lobby,
 }
 
 /// This member's record of itself.
@@ -172,6 +178,7 @@ impl Active {
             slot: self.slot,
             records: self.roster.peers().map(|peer| peer.sealed.clone()).collect(),
             heard: self.roster.heard_of(),
+            rules: self.rules,
         }
     }
 

@@ -7,10 +7,13 @@
 //! pattern. The counter is a [`Seq`]: it never repeats, across restarts either, and so is the nonce.
 
 use crate::keys::PairKeys;
+use crate::lan::Announce;
+use crate::lobby::{RECEIPTS, Receipt};
 use chacha20poly1305::aead::{Aead, Payload};
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce};
 use lanrage_proto::control::Sealed;
 use lanrage_proto::ids::Epoch;
+use lanrage_proto::lobby::Listens;
 use lanrage_proto::{Bytes, MemberId, Seq, limits};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use thiserror::Error;
@@ -28,10 +31,12 @@ const LONGEST: usize = 1500;
 const TYPE_PING: u8 = 1;
 const TYPE_PONG: u8 = 2;
 const TYPE_WORD: u8 = 3;
+const TYPE_RECEIPTS: u8 = 4;
 
 /// A ping's flags.
 const WANTS_HANDSHAKE: u8 = 1;
 const MOVED: u8 = 2;
+const READY: u8 = 4;
 
 /// What a probe says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +53,8 @@ pub enum Message {
         wants_handshake: bool,
         /// The sender is elsewhere now: what goes to where it was before may reach nobody.
         moved: bool,
+        /// The sender has an adapter: games' announces can be delivered to it.
+        ready: bool,
     },
     /// "Yes."
     Pong {
@@ -62,6 +69,8 @@ pub enum Message {
     },
     /// A signed leave, dissolve or record, for when the control plane can't carry it.
     Word(Sealed),
+    /// Which of the receiver's announces arrived here: all of them, at most [`RECEIPTS`].
+    Receipts(Vec<Receipt>),
 }
 
 /// Why a datagram is no probe of this peer's.
@@ -95,9 +104,11 @@ pub fn encode(pair: &PairKeys, index: [u8; 8], counter: Seq, message: &Message) 
             view,
             wants_handshake,
             moved,
+            ready,
         } => {
             start(&mut plain, TYPE_PING, id, *session, *view);
-            plain.push((u8::from(*wants_handshake) * WANTS_HANDSHAKE) | (u8::from(*moved) * MOVED));
+            let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+            plain.push(flag(*wants_handshake, WANTS_HANDSHAKE) | flag(*moved, MOVED) | flag(*ready, READY));
             plain.resize(PING, 0);
         }
         Message::Pong {
@@ -126,6 +137,19 @@ pub fn encode(pair: &PairKeys, index: [u8; 8], counter: Seq, message: &Message) 
             plain.extend(sealed.epoch.0.to_le_bytes());
             plain.extend(sealed.seq.0.to_le_bytes());
             plain.extend(sealed.body.as_slice());
+        }
+        Message::Receipts(receipts) => {
+            plain.push(TYPE_RECEIPTS);
+            for Receipt { announce, listens } in receipts.iter().take(RECEIPTS) {
+                plain.extend(announce.port.to_le_bytes());
+                plain.extend(announce.to_port.to_le_bytes());
+                plain.extend(announce.destination.octets());
+                plain.push(match listens {
+                    Listens::Unknown => 0,
+                    Listens::Yes => 1,
+                    Listens::No => 2,
+                });
+            }
         }
     }
     let mut datagram = Vec::with_capacity(HEADER + plain.len() + OVERHEAD);
@@ -183,6 +207,7 @@ fn message(plain: &mut Reader<'_>) -> Option<Message> {
                 view,
                 wants_handshake: flags & WANTS_HANDSHAKE != 0,
                 moved: flags & MOVED != 0,
+                ready: flags & READY != 0,
             })
         }
         TYPE_PONG => {
@@ -215,8 +240,33 @@ fn message(plain: &mut Reader<'_>) -> Option<Message> {
                 })
             })
         }
+        TYPE_RECEIPTS => {
+            let mut receipts = Vec::new();
+            while !plain.0.is_empty() {
+                if receipts.len() == RECEIPTS {
+                    return None;
+                }
+                receipts.push(receipt(plain)?);
+            }
+            Some(Message::Receipts(receipts))
+        }
         _ => None,
     }
+}
+
+fn receipt(plain: &mut Reader<'_>) -> Option<Receipt> {
+    let announce = Announce {
+        port: u16::from_le_bytes(plain.take()?),
+        to_port: u16::from_le_bytes(plain.take()?),
+        destination: plain.take::<4>()?.into(),
+    };
+    let listens = match plain.u8()? {
+        0 => Listens::Unknown,
+        1 => Listens::Yes,
+        2 => Listens::No,
+        _ => return None,
+    };
+    Some(Receipt { announce, listens })
 }
 
 fn nonce(counter: Seq) -> Nonce {

@@ -2,6 +2,7 @@
 //! same table twice does nothing.
 
 use crate::path::Path;
+use lanrage_proto::lobby::Rules;
 use lanrage_proto::{MemberId, PartyRange, Slot, WgPublic};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -12,6 +13,10 @@ use zeroize::Zeroizing;
 pub struct Table {
     /// This member's end; none outside a party.
     pub end: Option<End>,
+    /// What may come in and which announces are carried.
+    pub rules: Rules,
+    /// Whether there is an adapter that announces can be delivered to.
+    pub ready: bool,
     /// The others, by slot. A peer stands here as soon as its keys are known, with or without a path.
     pub peers: BTreeMap<Slot, TablePeer>,
 }
@@ -52,6 +57,8 @@ pub struct TablePeer {
     pub initiates: bool,
     /// Where to send; none while no path is confirmed.
     pub path: Option<Path>,
+    /// Whether its engine can deliver announces. From then on it gets those that it lacks.
+    pub ready: bool,
     /// Grows by one whenever the initiator wants a handshake now.
     pub handshake: u32,
 }

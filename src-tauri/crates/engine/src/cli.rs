@@ -6,6 +6,7 @@
 pub mod args;
 mod client;
 mod diagnosis;
+mod lobby;
 mod outside;
 mod show;
 pub mod text;

@@ -16,6 +16,7 @@ use crate::embedded::Embedded;
 use crate::happening::{Happening, Happenings};
 use crate::holes::Holes;
 use crate::ipc_server::Published;
+use crate::listeners::Listeners;
 use crate::mapper::{Mapper, Told};
 use crate::mdns::Discovery;
 use crate::relays::Relays;
@@ -76,6 +77,7 @@ pub(crate) struct Engine {
     stun: Resolver,
     mapper: Mapper,
     checkup: Checkup,
+    listeners: Listeners,
     /// Open while there is a party, or one is on its way.
     sockets: Option<Arc<Sockets>>,
     /// The adapter that should be.
@@ -135,6 +137,7 @@ impl Engine {
         let stun = Resolver::new(parts.stun, parts.happenings.clone());
         let state = Arc::clone(&parts.state);
         let mapper = Mapper::new(parts.port_mapping, state, parts.happenings.clone());
+        let listeners = Listeners::new(parts.happenings.clone());
         let relays = Relays::new(&parts.tls, parts.happenings.clone());
         let clients = ControlClients::new(parts.tls, range, parts.happenings.clone());
         let first = status::compose(&member, now, &parts.player, None, &BTreeMap::new());
@@ -156,6 +159,7 @@ impl Engine {
             stun,
             mapper,
             checkup,
+            listeners,
             sockets: None,
             plan: None,
             adapter: None,
@@ -268,6 +272,7 @@ impl Engine {
             Happening::Report(report) => self.member.handle(now, Input::Report(report)),
             Happening::Relay(id, event) => self.member.handle(now, Input::Relay(id, event)),
             Happening::Mapped(told) => self.mapped(now, *told),
+            Happening::Ports(ports) => self.member.handle(now, Input::Ports(ports)),
             Happening::AdapterGone => self.adapter_gone(now).await,
             Happening::StunServers(turn, servers) => {
                 if self.stun.is_current(turn) {

@@ -7,6 +7,7 @@
 use crate::happening::{Happening, Happenings, Stray};
 use crate::relays::Queue;
 use lanrage_core::dataplane::{Dataplane, Handled, Inbox, Outbox};
+use lanrage_core::lan::Announce;
 use lanrage_core::path::{Path, TransportId};
 use lanrage_core::probe::{Kind, demux};
 use lanrage_core::table::Table;
@@ -14,7 +15,7 @@ use lanrage_platform::adapter::{Adapter, Trouble};
 use lanrage_platform::poll::{self, Handle, MAX_SOURCES, Source, Waker};
 use lanrage_platform::realtime;
 use lanrage_platform::udp::Sockets;
-use lanrage_proto::{Fault, FaultCode};
+use lanrage_proto::{Fault, FaultCode, Slot};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::UdpSocket;
@@ -50,6 +51,8 @@ enum Command {
     Sockets(Option<Arc<Sockets>>, oneshot::Sender<()>),
     Relay(TransportId, Option<Arc<Queue>>),
     Hole(TransportId, Option<Arc<UdpSocket>>),
+    Replay(Slot, Announce),
+    Forget(u16),
     Stop,
 }
 
@@ -177,6 +180,16 @@ impl DataThread {
     /// Adds a socket for one peer to wait for and to send by, or takes it away.
     pub(crate) fn set_hole(&self, id: TransportId, socket: Option<Arc<UdpSocket>>) {
         self.command(Command::Hole(id, socket));
+    }
+
+    /// Gives a peer an announce again.
+    pub(crate) fn replay(&self, to: Slot, announce: Announce) {
+        self.command(Command::Replay(to, announce));
+    }
+
+    /// The program that announced from this UDP port is gone.
+    pub(crate) fn forget_program(&self, port: u16) {
+        self.command(Command::Forget(port));
     }
 
     /// Where relays, and sockets that are only tried yet, bring what they received.
@@ -350,6 +363,8 @@ impl Pumps {
                 self.holes.retain(|(other, _)| *other != id);
                 self.holes.extend(socket.map(|socket| (id, socket)));
             }
+            Command::Replay(to, announce) => self.dataplane.replay(Instant::now(), to, &announce),
+            Command::Forget(port) => self.dataplane.forget_program(port),
             Command::Stop => return false,
         }
         true

@@ -2,6 +2,7 @@
 
 use crate::mapper::Told;
 use lanrage_core::io::{ConnId, ControlEvent, Hosting, Report};
+use lanrage_core::lobby::Ports;
 use lanrage_core::path::{Path, TransportId};
 use lanrage_core::relays::RelayEvent;
 use lanrage_platform::caller::Caller;
@@ -31,6 +32,8 @@ pub(crate) enum Happening {
     Relay(TransportId, RelayEvent),
     /// The router in front was asked for ports.
     Mapped(Box<Told>),
+    /// Of the UDP ports that were asked for, those that programs have; none where the system does not tell.
+    Ports(Option<Ports>),
     /// The adapter is gone; somebody removed it.
     AdapterGone,
     /// Addresses, links or routes of this computer may have changed.

@@ -18,6 +18,7 @@ pub mod frames;
 mod happening;
 mod holes;
 mod ipc_server;
+mod listeners;
 mod logging;
 mod mapper;
 mod mdns;

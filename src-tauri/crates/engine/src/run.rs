@@ -73,6 +73,9 @@ fn typed(arguments: &Run) -> Result<Settings, Failure> {
         turn_password_file: arguments.turn_password_file.clone(),
         punching: arguments.no_punching.then_some(false),
         port_mapping: arguments.port_mapping,
+        share: arguments.share,
+        carry: arguments.carry.clone(),
+        multicast: arguments.no_multicast.then_some(false),
         realtime: None,
     })
 }
@@ -95,6 +98,7 @@ fn start(settings: Settings, state: Arc<StateDir>, socket: PathBuf) -> Result<()
         range: PartyRange::DEFAULT,
         relays: settings.relays()?,
         punching: settings.punching.unwrap_or(true),
+        rules: settings.rules(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

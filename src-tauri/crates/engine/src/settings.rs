@@ -4,6 +4,7 @@ use crate::logging;
 use crate::stun::StunSetting;
 use lanrage_core::relays::RelayServer;
 use lanrage_platform::process;
+use lanrage_proto::lobby::{Rules, Sharing};
 use lanrage_proto::name::NameError;
 use lanrage_proto::{Fault, FaultCode, PlayerName, ServerUrl, TurnUri};
 use serde::Deserialize;
@@ -65,6 +66,14 @@ pub struct Settings {
     pub punching: Option<bool>,
     /// Whether the router in front is asked to lead ports here (PCP, NAT-PMP, UPnP); so unless `"off"`.
     pub port_mapping: Option<Switch>,
+    /// What peers may reach on this computer beside games: `"nothing"`, `"files"` (and printers), `"everything"` (remote
+    /// control too). Said for one party it holds for that one.
+    pub share: Option<Share>,
+    /// What is carried that otherwise stays at home: `"dhcp"`, `"mdns"`, `"ssdp"`, `"netbios"`.
+    #[serde(default)]
+    pub carry: Vec<Carry>,
+    /// Whether multicast is carried; so unless switched off.
+    pub multicast: Option<bool>,
     /// Whether the thread that moves packets asks for real-time priority; so unless switched off.
     pub realtime: Option<bool>,
 }
@@ -77,6 +86,42 @@ pub enum Switch {
     On,
     /// It is not.
     Off,
+}
+
+/// What peers may reach on this computer, as people write it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Share {
+    /// Games and their kind alone.
+    Nothing,
+    /// Shared files and printers too.
+    Files,
+    /// SSH, remote desktop and the like too.
+    Everything,
+}
+
+impl From<Share> for Sharing {
+    fn from(share: Share) -> Self {
+        match share {
+            Share::Nothing => Sharing::Nothing,
+            Share::Files => Sharing::Files,
+            Share::Everything => Sharing::Everything,
+        }
+    }
+}
+
+/// What stays at home unless it is to be carried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Carry {
+    /// DHCP.
+    Dhcp,
+    /// Multicast DNS and LLMNR.
+    Mdns,
+    /// SSDP and WS-Discovery.
+    Ssdp,
+    /// NetBIOS names and datagrams.
+    Netbios,
 }
 
 impl Settings {
@@ -147,7 +192,27 @@ impl Settings {
             turn_password_file: over.turn_password_file.or(self.turn_password_file),
             punching: over.punching.or(self.punching),
             port_mapping: over.port_mapping.or(self.port_mapping),
+            share: over.share.or(self.share),
+            carry: if over.carry.is_empty() {
+                self.carry
+            } else {
+                over.carry
+            },
+            multicast: over.multicast.or(self.multicast),
             realtime: over.realtime.or(self.realtime),
+        }
+    }
+
+    /// What peers may reach here and which announces are carried, in new parties.
+    pub fn rules(&self) -> Rules {
+        let carried = |kind| self.carry.contains(&kind);
+        Rules {
+            share: self.share.map(Sharing::from).unwrap_or_default(),
+            multicast: self.multicast.unwrap_or(true),
+            dhcp: carried(Carry::Dhcp),
+            mdns: carried(Carry::Mdns),
+            ssdp: carried(Carry::Ssdp),
+            netbios: carried(Carry::Netbios),
         }
     }
 
@@ -288,6 +353,22 @@ mod tests {
         assert_eq!(fault.details["path"], path.display().to_string());
         let missing = Settings::read(Some(&dir.path().join("none")), dir.path()).unwrap_err();
         assert_eq!(missing.code, FaultCode::SettingsUnreadable);
+    }
+
+    #[test]
+    fn nothing_is_shared_or_carried_unless_set() {
+        assert_eq!(Settings::default().rules(), Rules::default());
+        let set =
+            Settings::parse("share = \"files\"\ncarry = [\"mdns\", \"netbios\"]\nmulticast = false").unwrap();
+        let wanted = Rules {
+            share: Sharing::Files,
+            multicast: false,
+            mdns: true,
+            netbios: true,
+            ..Rules::default()
+        };
+        assert_eq!(set.rules(), wanted);
+        assert!(Settings::parse("share = \"smb\"").is_err() && Settings::parse("carry = [\"smb\"]").is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use crate::fault::{Fault, FaultCode};
 use crate::ipc::*;
+use crate::lobby::*;
 use std::path::PathBuf;
 use ts_rs::{Config, TS};
 
@@ -27,6 +28,15 @@ fn generated() -> String {
         PeerState,
         PeerTrouble,
         PathKind,
+        Rules,
+        RulesChange,
+        Sharing,
+        LobbyStatus,
+        AnnounceStatus,
+        AnnounceMember,
+        AnnounceReach,
+        Listens,
+        HeardStatus,
         Created,
         Joined,
         Fault,

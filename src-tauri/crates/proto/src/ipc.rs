@@ -6,6 +6,7 @@
 
 use crate::doctor::Report;
 use crate::fault::Fault;
+use crate::lobby::{LobbyStatus, Rules, RulesChange};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -44,6 +45,11 @@ pub enum Call {
     /// Leave; the host's leave ends the party. Answered when everything is taken down. It also cancels a create
     /// or join that is still going on.
     Leave,
+    /// In this party, let peers reach something else on this computer, or carry other announces. Answered by `Done`.
+    Rules {
+        /// What to change.
+        change: RulesChange,
+    },
     /// The status, once.
     Status,
     /// The status now and after each change, as [`Event`]s; answered by `Done`.
@@ -236,6 +242,12 @@ pub struct PartyStatus {
     pub version: u64,
     /// In order of their addresses, the own row included.
     pub members: Vec<MemberStatus>,
+    /// What peers may reach on this computer, and which announces are carried.
+    #[serde(default)]
+    pub rules: Rules,
+    /// Which announces came how far.
+    #[serde(default)]
+    pub lobby: LobbyStatus,
 }
 
 /// How far the party is.

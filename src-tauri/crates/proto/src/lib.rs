@@ -13,6 +13,7 @@ pub mod ids;
 pub mod invite;
 pub mod ipc;
 pub mod limits;
+pub mod lobby;
 pub mod name;
 pub mod party_id;
 pub mod range;

@@ -11,7 +11,7 @@ pub enum Reason {
     Malformed,
     /// Its header holds options.
     Options,
-    /// Its source is not its sender's lease.
+    /// Its source is not its sender's lease, or it was sent by somebody else where it was seen.
     WrongSource,
     /// Its destination is none that may be reached: out, no address of the party; in, none of this member's.
     WrongDestination,
@@ -35,13 +35,19 @@ pub enum Reason {
     Fragment,
     /// An announce that came before.
     Duplicate,
+    /// It is for a service of this computer that is closed to peers.
+    Closed,
+    /// For a multicast group that no program here joined.
+    NotJoined,
+    /// An announce that came while there was no adapter to deliver it to.
+    NoAdapter,
     /// More waits to be sent or delivered than there is room for.
     NoRoom,
 }
 
 impl Reason {
     /// All there are.
-    pub const ALL: [Reason; 17] = [
+    pub const ALL: [Reason; 20] = [
         Reason::NoParty,
         Reason::NotIpv4,
         Reason::Malformed,
@@ -58,6 +64,9 @@ impl Reason {
         Reason::NotCarried,
         Reason::Fragment,
         Reason::Duplicate,
+        Reason::Closed,
+        Reason::NotJoined,
+        Reason::NoAdapter,
         Reason::NoRoom,
     ];
 
@@ -80,6 +89,9 @@ impl Reason {
             Reason::NotCarried => "not_carried",
             Reason::Fragment => "fragment",
             Reason::Duplicate => "duplicate",
+            Reason::Closed => "closed",
+            Reason::NotJoined => "not_joined",
+            Reason::NoAdapter => "no_adapter",
             Reason::NoRoom => "no_room",
         }
     }

@@ -10,7 +10,9 @@ const LONGEST: usize = 65535;
 /// The least that a first fragment holds of what is inside, bytes: no link's MTU makes it cut ports and flags apart
 /// (RFC 1858, RFC 791 §3.2).
 const FIRST_FRAGMENT: usize = 16;
-const UDP: u8 = 17;
+/// Protocol numbers.
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
 
 /// What a packet's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +27,9 @@ pub(crate) struct Header {
     pub(crate) atomic: bool,
     /// A part of a larger packet.
     pub(crate) fragment: bool,
-    protocol: u8,
+    /// It holds what the packet's content begins with: ports and flags.
+    pub(crate) first: bool,
+    pub(crate) protocol: u8,
 }
 
 impl Header {
@@ -64,17 +68,41 @@ impl Header {
             id: short(4),
             atomic: flags & 0x4000 != 0 && !fragment,
             fragment,
+            first: flags & 0x1FFF == 0,
             protocol: fixed[9],
         })
     }
 
-    /// The UDP destination port, where the packet is a whole UDP datagram.
-    pub(crate) fn udp_port(&self, packet: &[u8]) -> Option<u16> {
+    /// The UDP ports, from and to, where the packet is a whole UDP datagram.
+    pub(crate) fn udp_ports(&self, packet: &[u8]) -> Option<(u16, u16)> {
         if self.protocol != UDP || self.fragment {
             return None;
         }
-        let udp = self.content(packet).first_chunk::<8>()?;
-        Some(u16::from_be_bytes([udp[2], udp[3]]))
+        let [a, b, c, d, ..] = self.content(packet).first_chunk::<8>()?;
+        Some((u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d])))
+    }
+
+    /// The port that a UDP datagram or TCP segment goes to, where this part of it holds it.
+    pub(crate) fn to_port(&self, packet: &[u8]) -> Option<u16> {
+        if !self.first || (self.protocol != UDP && self.protocol != TCP) {
+            return None;
+        }
+        let [_, _, c, d] = self.content(packet).first_chunk::<4>()?;
+        Some(u16::from_be_bytes([*c, *d]))
+    }
+
+    /// Whether this begins a TCP connection: SYN without ACK (RFC 9293 §3.5).
+    pub(crate) fn opens_tcp(&self, packet: &[u8]) -> bool {
+        let flags = self
+            .content(packet)
+            .get(13)
+            .filter(|_| self.protocol == TCP && self.first);
+        flags.is_some_and(|flags| flags & 0x12 == 0x02)
+    }
+
+    /// What is inside a whole UDP datagram.
+    pub(crate) fn udp_content<'a>(&self, packet: &'a [u8]) -> &'a [u8] {
+        self.content(packet).get(8..).unwrap_or_default()
     }
 
     /// What is inside the packet.
@@ -114,7 +142,7 @@ mod tests {
             (header.length, header.id, header.atomic, header.fragment),
             (30, 0x1234, true, false)
         );
-        assert_eq!(header.udp_port(&packet), Some(0x6D38));
+        assert_eq!(header.udp_ports(&packet), Some((0xC000, 0x6D38)));
     }
 
     #[test]
@@ -146,7 +174,7 @@ mod tests {
         packet[2..4].copy_from_slice(&((SHORTEST + content) as u16).to_be_bytes());
         packet[6..8].copy_from_slice(&flags.to_be_bytes());
         let header = Header::read(&packet)?;
-        assert_eq!((header.fragment, header.udp_port(&packet)), (true, None));
+        assert_eq!((header.fragment, header.udp_ports(&packet)), (true, None));
         Ok(header)
     }
 

@@ -52,6 +52,8 @@ pub(super) struct Peer {
     wanted: Option<Instant>,
     /// When the first packet went out since something authentic came, or it was told that nothing does.
     unanswered: Option<Instant>,
+    /// Since when it may lack announces that others have.
+    owed: Option<Instant>,
 }
 
 /// A handshake that goes on until there is a new session or no path.
@@ -93,6 +95,7 @@ impl Peer {
             heard_all: Used::default(),
             wanted: None,
             unanswered: None,
+            owed: Some(now),
         };
         peer.attempt(now);
         peer
@@ -115,10 +118,18 @@ impl Peer {
             && own.initiates == row.initiates
     }
 
+    /// Whether it is the same run of the same member's engine.
+    pub(super) fn is_same_run(&self, row: &TablePeer) -> bool {
+        self.row.member == row.member && self.row.sessions == row.sessions
+    }
+
     /// Adopts what changed around the same tunnel.
     pub(super) fn adopt(&mut self, now: Instant, row: TablePeer) {
         let asked = row.handshake > self.row.handshake;
         let moved = row.path != self.row.path;
+        if (row.ready && !self.row.ready) || (row.path.is_some() && self.row.path.is_none()) {
+            self.owed = Some(now);
+        }
         self.row = row;
         if self.row.path.is_none() {
             self.attempt = None;
@@ -131,8 +142,33 @@ impl Peer {
         self.row.wg == *key
     }
 
-    pub(super) fn has_path(&self) -> bool {
-        self.row.path.is_some()
+    pub(super) fn path(&self) -> Option<Path> {
+        self.row.path
+    }
+
+    /// Whether it can take in announces.
+    pub(super) fn is_ready(&self) -> bool {
+        self.row.ready
+    }
+
+    /// It may lack announces that others have.
+    pub(super) fn owe(&mut self, now: Instant) {
+        self.owed = Some(now);
+    }
+
+    /// When it can be given what it lacks.
+    fn owed(&self) -> Option<Instant> {
+        let can = self.row.ready && self.row.path.is_some() && self.tunnel.has_session();
+        self.owed.filter(|_| can)
+    }
+
+    /// Whether it is to be given now what it lacks; from then on it is not.
+    pub(super) fn takes_owed(&mut self) -> bool {
+        let takes = self.owed().is_some();
+        if takes {
+            self.owed = None;
+        }
+        takes
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -145,7 +181,7 @@ impl Peer {
         let attempt = self.attempt.as_ref().filter(|_| self.row.path.is_some());
         let handshake = attempt.and_then(Attempt::due);
         let late = self.waiting.front().map(|(at, _)| *at + WAIT);
-        [handshake, late].into_iter().flatten().min()
+        [handshake, late, self.owed()].into_iter().flatten().min()
     }
 
     /// Begins a handshake, if it is this side's to begin and there is a path; it is due at once.
@@ -232,18 +268,36 @@ impl Peer {
         self.want_session(step);
     }
 
-    fn seal(&mut self, step: &mut Step<'_>, path: Path, packet: &[u8]) {
+    /// Seals an announce for the peer, if there is a session to do so by; otherwise it waits in the memory, where the
+    /// next one of its kind takes its place. Whether it was sent.
+    pub(super) fn announce(&mut self, step: &mut Step<'_>, packet: &[u8]) -> bool {
+        let Some(path) = self.row.path else {
+            return false;
+        };
+        if self.tunnel.has_session() {
+            return self.seal(step, path, packet);
+        }
+        self.owed.get_or_insert(step.now);
+        self.want_session(step);
+        false
+    }
+
+    fn seal(&mut self, step: &mut Step<'_>, path: Path, packet: &[u8]) -> bool {
         let Some(room) = step.out.room((packet.len() + wg::OVERHEAD).max(wg::ROOM)) else {
             step.counters.drop(Reason::NoRoom);
-            return;
+            return false;
         };
         match self.tunnel.seal(packet, room) {
             Some(length) => {
                 step.out.put(path, length);
                 step.counters.sent.add(packet.len());
                 self.watch_for_answers(step);
+                true
             }
-            None => step.counters.drop(Reason::NoSession),
+            None => {
+                step.counters.drop(Reason::NoSession);
+                false
+            }
         }
     }
 
@@ -353,6 +407,9 @@ impl Peer {
     }
 
     fn establish(&mut self, step: &mut Step<'_>) {
+        if self.established.is_none() {
+            self.owed.get_or_insert(step.now);
+        }
         self.attempt = None;
         self.established = Some(step.now);
         step.report(Report::Established(self.slot));

@@ -1,3 +1,4 @@
+mod announces;
 #[cfg(feature = "virtual-time")]
 mod hours;
 mod party;

@@ -4,6 +4,7 @@ use super::Member;
 use crate::connection::Peer;
 use crate::control::{Asked, News};
 use crate::io::{ConnId, ControlEvent, Event, Home, Hosting, Output};
+use crate::lobby::Lobby;
 use crate::party::{Active, Adapter, Creating, Entry, Joining, Party, Phase, Reach};
 use crate::records;
 use crate::roster::Roster;
@@ -227,6 +228,8 @@ impl Member {
             last_snapshot: None,
             listed: None,
             seen_as: None,
+            rules: self.config.rules,
+            lobby: Lobby::default(),
         }));
         self.at_home(now, &home.relays);
     }
@@ -259,6 +262,8 @@ impl Member {
             last_snapshot: None,
             listed: None,
             seen_as: None,
+            rules: self.config.rules,
+            lobby: Lobby::default(),
         }));
         self.at_home(now, &home.relays);
     }

@@ -1,8 +1,9 @@
-//! What the player wants: create, join, resume, leave.
+//! What the player wants: create, join, resume, leave, other rules.
 
 use super::Member;
 use crate::io::{Home, Intent, IntentId, Outcome, Output, Saved};
 use crate::keys::{MemberKeys, PartyKeys};
+use crate::lobby::Lobby;
 use crate::party::{Active, Adapter, Creating, Entry, Ident, Joining, Leaving, Party, Phase, Reach};
 use crate::records::{self, Founding, Word};
 use crate::roster::Roster;
@@ -38,6 +39,10 @@ impl Member {
             Intent::Join { invite, player } => self.join(now, id, invite, player),
             Intent::Resume(saved) => self.resume(now, id, *saved),
             Intent::Leave => self.leave(now, id),
+            Intent::Rules(change) => {
+                self.change_rules(id, change);
+                Ok(())
+            }
         };
         if let Err(fault) = result {
             self.answers.push(Output::Answer(id, Err(fault)));
@@ -171,6 +176,8 @@ impl Member {
             last_snapshot: None,
             listed: None,
             seen_as: None,
+            rules: saved.rules,
+            lobby: Lobby::default(),
         };
         if active.home != Home::Here {
             active.reach = self.seeking(now, &active);

@@ -1,9 +1,10 @@
 //! The peers: datagrams from them and what time brings about.
 
 use super::{AWAY_SHOWN, Member};
+use crate::connection::Said;
 use crate::control::Asked;
 use crate::io::{Event, Output};
-use crate::party::{Active, Party, Reach};
+use crate::party::{Active, Adapter, Party, Reach};
 use crate::path::Path;
 use crate::probe::{self, Kind};
 use crate::records::{self, Signal};
@@ -42,13 +43,15 @@ impl Member {
             // Perhaps a member whose record has not come yet.
             return self.look_again(now);
         };
-        let member = peer.member;
-        let word = peer.datagram(now, path, bytes, &mut cx);
+        let (member, slot) = (peer.member, peer.slot());
+        let said = peer.datagram(now, path, bytes, &mut cx);
         if peer.knows(&path) {
             self.desk.punch.heard(now, &member, path);
         }
-        if let Some(word) = word {
-            self.word(now, member, word);
+        match said {
+            Some(Said::Word(word)) => self.word(now, member, word),
+            Some(Said::Receipts(receipts)) => self.receipts(now, slot, &receipts),
+            None => {}
         }
     }
 
@@ -88,6 +91,8 @@ impl Member {
 
     /// Lets time pass for the party.
     pub(super) fn wake_party(&mut self, now: Instant) {
+        self.desk.ready =
+            matches!(&self.party, Party::Active(active) if matches!(active.adapter, Adapter::Up));
         let desk = &mut self.desk;
         match &mut self.party {
             Party::Idle => {}
@@ -154,6 +159,7 @@ impl Member {
             self.call(now, member);
         }
         self.pass_records(now);
+        self.tell_receipts(now);
         self.compare_views(now);
         let Party::Active(active) = &mut self.party else {
             return;

@@ -9,6 +9,7 @@ use crate::party::{Active, Ident, Party, Phase, Reach};
 use lanrage_proto::ipc::{
     ControlMode, ControlState, ControlStatus, MemberStatus, NatStatus, PartyState, PartyStatus, PeerState,
 };
+use lanrage_proto::lobby::LobbyStatus;
 use lanrage_proto::{Fault, Slot};
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -85,6 +86,8 @@ impl Member {
                 state,
                 version: 0,
                 members: Vec::new(),
+                rules: self.config.rules,
+                lobby: LobbyStatus::default(),
             }
         };
         match &self.party {
@@ -108,6 +111,8 @@ impl Member {
                     state: PartyState::Leaving,
                     version: 0,
                     members: Vec::new(),
+                    rules: self.config.rules,
+                    lobby: LobbyStatus::default(),
                 }),
             },
         }
@@ -165,6 +170,8 @@ impl Member {
             state,
             version: active.version.counter,
             members: members.into_values().collect(),
+            rules: active.rules,
+            lobby: self.lobby_status(active),
         }
     }
 }

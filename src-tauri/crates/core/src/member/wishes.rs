@@ -3,12 +3,13 @@
 use super::Member;
 use crate::io::{AdapterPlan, Home, HostPlan, Hosting, Output};
 use crate::mapping::MapPlan;
-use crate::party::{Active, Party, Phase, Reach};
+use crate::party::{Active, Adapter, Party, Phase, Reach};
 use crate::path::TransportId;
 use crate::punch::HolePlan;
 use crate::relays::RelayPlan;
 use crate::table::{End, Table};
 use lanrage_proto::Tag;
+use lanrage_proto::lobby::Rules;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -23,7 +24,8 @@ pub(super) struct Sent {
     holes: Vec<HolePlan>,
     stun: Option<Vec<String>>,
     map: Option<MapPlan>,
-    saved: Option<(Tag, Home, u64)>,
+    listen: BTreeSet<u16>,
+    saved: Option<(Tag, Home, u64, Rules)>,
 }
 
 impl Sent {
@@ -51,6 +53,7 @@ impl Member {
                 active.ident.keys.tag,
                 active.home.clone(),
                 active.roster.revision(),
+                active.rules,
             )
         });
         if self.wishes.saved != saved {
@@ -96,6 +99,13 @@ impl Member {
             // What was granted for another plan holds no longer, or is granted again.
             self.desk.mapped = Default::default();
             out.push_back(Output::Map(map));
+        }
+        let listen = active
+            .map(|active| active.lobby.wanted_ports())
+            .unwrap_or_default();
+        if self.wishes.listen != listen {
+            self.wishes.listen.clone_from(&listen);
+            out.push_back(Output::Listen(listen));
         }
         let adapter = adapter(&self.party);
         if self.wishes.adapter != adapter {
@@ -175,6 +185,8 @@ fn table(party: &Party, session: u64) -> Table {
             slot: active.slot,
             range: active.opened.range,
         }),
+        rules: active.rules,
+        ready: matches!(active.adapter, Adapter::Up),
         peers: active
             .roster
             .peers()

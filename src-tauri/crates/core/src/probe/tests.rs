@@ -32,6 +32,7 @@ fn ping() -> Message {
         view: u64::MAX,
         wants_handshake: true,
         moved: false,
+        ready: true,
     }
 }
 
@@ -53,6 +54,18 @@ fn word(length: usize) -> Message {
     })
 }
 
+fn receipts(count: usize) -> Message {
+    let receipt = |number: usize| Receipt {
+        announce: Announce {
+            port: number as u16,
+            to_port: u16::MAX,
+            destination: Ipv4Addr::new(239, 255, 255, number as u8),
+        },
+        listens: [Listens::Unknown, Listens::Yes, Listens::No][number % 3],
+    };
+    Message::Receipts((0..count).map(receipt).collect())
+}
+
 #[test]
 fn what_one_end_says_the_other_reads() {
     let (anna, tom) = pair();
@@ -62,6 +75,8 @@ fn what_one_end_says_the_other_reads() {
         pong("[2001:db8::7]:65535"),
         word(0),
         word(700),
+        receipts(0),
+        receipts(RECEIPTS),
     ] {
         let datagram = encode(&anna, INDEX, Seq(77), &message);
         assert_eq!(index_of(&datagram), Some(INDEX));
@@ -86,6 +101,19 @@ fn a_word_longer_than_records_is_refused() {
     assert_eq!(decode(&tom, &datagram), Err(ProbeError::Form));
     let datagram = encode(&anna, INDEX, Seq(1), &word(LONGEST));
     assert_eq!(decode(&tom, &datagram), Err(ProbeError::Length));
+}
+
+#[test]
+fn receipts_are_as_many_as_may_be_and_whole() {
+    let read = |plain: &[u8]| message(&mut Reader(plain));
+    let one = [TYPE_RECEIPTS, 1, 0, 2, 0, 225, 1, 1, 1, 2];
+    assert!(matches!(read(&one), Some(Message::Receipts(receipts)) if receipts.len() == 1));
+    assert_eq!(read(&one[..9]), None);
+    let unknown = [TYPE_RECEIPTS, 1, 0, 2, 0, 225, 1, 1, 1, 3];
+    assert_eq!(read(&unknown), None);
+    let many = |count| [&[TYPE_RECEIPTS][..], &one[1..].repeat(count)].concat();
+    assert!(read(&many(RECEIPTS)).is_some());
+    assert_eq!(read(&many(RECEIPTS + 1)), None);
 }
 
 #[test]
@@ -162,8 +190,9 @@ proptest! {
     }
 
     #[test]
-    fn content_of_any_kind_is_read_or_refused(plain in prop::collection::vec(any::<u8>(), 0..900)) {
+    fn content_of_any_kind_is_read_or_refused(plain in prop::collection::vec(any::<u8>(), 0..900), kind in 0u8..6) {
         message(&mut Reader(&plain));
+        message(&mut Reader(&[&[kind][..], &plain].concat()));
         demux(&plain);
     }
 

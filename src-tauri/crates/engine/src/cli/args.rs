@@ -1,6 +1,6 @@
 //! What can be typed.
 
-use crate::settings::Switch;
+use crate::settings::{Carry, Share, Switch};
 use crate::stun::StunSetting;
 use clap::{Args, Parser, Subcommand};
 use lanrage_proto::TurnUri;
@@ -48,6 +48,19 @@ Examples:
     Join(Join),
     /// Leave the party; as its host, end it for everyone
     Leave(Verbose),
+    /// Let friends in this party reach more on your computer than games, or no longer
+    #[command(after_help = "\
+Examples:
+  lanrage-engine share files                 shared files and printers, for this party
+  lanrage-engine share everything            SSH and remote desktop too
+  lanrage-engine share nothing               games alone, which is what a party begins with")]
+    Share(ShareVerb),
+    /// Carry a kind of announce to friends in this party that otherwise stays at home, or stop to
+    #[command(after_help = "\
+Examples:
+  lanrage-engine carry mdns on               games that find each other by multicast DNS
+  lanrage-engine carry multicast off         broadcasts only")]
+    Carry(CarryVerb),
     /// Show the party, its members and what is wrong, if anything
     Status(Verbose),
     /// Show the status, and again after each change
@@ -97,6 +110,46 @@ pub struct Join {
     /// Which engine, and how to print.
     #[command(flatten)]
     pub common: Verbose,
+}
+
+/// Let friends reach more.
+#[derive(Debug, Args)]
+pub struct ShareVerb {
+    /// nothing, files or everything
+    #[arg(value_name = "nothing|files|everything", hide_possible_values = true)]
+    pub what: Share,
+    /// Which engine, and how to print.
+    #[command(flatten)]
+    pub common: Verbose,
+}
+
+/// Carry a kind of announce.
+#[derive(Debug, Args)]
+pub struct CarryVerb {
+    /// dhcp, mdns, ssdp, netbios or multicast
+    #[arg(value_name = "KIND", hide_possible_values = true)]
+    pub what: Kind,
+    /// on or off
+    #[arg(value_name = "on|off", hide_possible_values = true)]
+    pub switch: Switch,
+    /// Which engine, and how to print.
+    #[command(flatten)]
+    pub common: Verbose,
+}
+
+/// A kind of announce.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// DHCP.
+    Dhcp,
+    /// Multicast DNS and LLMNR.
+    Mdns,
+    /// SSDP and WS-Discovery.
+    Ssdp,
+    /// NetBIOS names and datagrams.
+    Netbios,
+    /// All multicast.
+    Multicast,
 }
 
 /// Run the engine.
@@ -153,6 +206,15 @@ pub struct Run {
     /// A file that holds their password
     #[arg(long, value_name = "FILE")]
     pub turn_password_file: Option<PathBuf>,
+    /// What peers may reach on this computer beside games, in new parties [default: nothing]
+    #[arg(long, value_name = "nothing|files|everything", hide_possible_values = true)]
+    pub share: Option<Share>,
+    /// Carry what otherwise stays at home: dhcp, mdns, ssdp, netbios; may be repeated
+    #[arg(long, value_name = "KIND", hide_possible_values = true)]
+    pub carry: Vec<Carry>,
+    /// Carry broadcasts only
+    #[arg(long)]
+    pub no_multicast: bool,
     /// Print why it can't run as JSON instead of sentences
     #[arg(long)]
     pub json: bool,
@@ -183,6 +245,9 @@ mod tests {
             "lanrage-engine watch --json",
             "lanrage-engine doctor --json --socket /a",
             "lanrage-engine run --port-mapping off",
+            "lanrage-engine run --share files --carry mdns --carry ssdp --no-multicast",
+            "lanrage-engine share everything --json",
+            "lanrage-engine carry multicast off",
         ] {
             let words = line.split_whitespace();
             assert!(Arguments::try_parse_from(words).is_ok(), "{line}");
@@ -195,6 +260,9 @@ mod tests {
             "lanrage-engine run --log a=b=c",
             "lanrage-engine run --allow-uid anna",
             "lanrage-engine run --port-mapping perhaps",
+            "lanrage-engine share smb",
+            "lanrage-engine carry mdns",
+            "lanrage-engine run --carry multicast",
             "lanrage-engine dance",
         ] {
             assert_eq!(read(line).unwrap_err().exit_code(), 2, "{line}");

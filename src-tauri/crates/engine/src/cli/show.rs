@@ -1,6 +1,6 @@
 //! What the verbs print.
 
-use super::{Failure, text};
+use super::{Failure, lobby, text};
 use lanrage_proto::Fault;
 use lanrage_proto::doctor::Outside;
 use lanrage_proto::ipc::{
@@ -66,6 +66,7 @@ pub(super) fn status(status: &Status) -> String {
         Some(party) => {
             party_lines(&mut out, party, status);
             members_table(&mut out, &party.members);
+            lobby::lines(&mut out, party);
         }
         None => {
             let _ = writeln!(out, "In no party. {}", engine_sentence(status));
@@ -275,6 +276,8 @@ mod tests {
                 member("Anna", "10.66.0.1", true),
                 member("Zoë", "10.66.0.12", false),
             ],
+            rules: Default::default(),
+            lobby: Default::default(),
         };
         let mut shown = sample(Some(party));
         shown

@@ -1,11 +1,13 @@
 //! The verbs that speak to an engine.
 
-use super::args::{Create, Join, Verb, Verbose};
+use super::args::{Create, Join, Kind, Verb, Verbose};
 use super::client::Client;
-use super::{Failure, diagnosis, outside, show, text};
+use super::{Failure, diagnosis, lobby, outside, show, text};
+use crate::settings::Switch;
 use lanrage_proto::doctor::{FamilyReport, MappingState, Report, Unproven};
 use lanrage_proto::ipc::{Call, Reply, Status};
 use lanrage_proto::limits::INVITE_TEXT;
+use lanrage_proto::lobby::RulesChange;
 use lanrage_proto::{Fault, FaultCode};
 use std::io::Read;
 use std::time::{Duration, Instant};
@@ -21,6 +23,8 @@ pub(super) fn main(verb: Verb) -> (bool, Result<(), Failure>) {
         Verb::Run(_) => false,
         Verb::Create(create) => create.common.json,
         Verb::Join(join) => join.common.json,
+        Verb::Share(share) => share.common.json,
+        Verb::Carry(carry) => carry.common.json,
         Verb::Leave(common) | Verb::Status(common) | Verb::Watch(common) | Verb::Doctor(common) => {
             common.json
         }
@@ -38,6 +42,15 @@ async fn carry_out(verb: Verb) -> Result<(), Failure> {
         Verb::Create(create) => found(create).await,
         Verb::Join(join_) => join(join_).await,
         Verb::Leave(common) => leave(common).await,
+        Verb::Share(verb) => {
+            let share = Some(verb.what.into());
+            let change = RulesChange {
+                share,
+                ..RulesChange::default()
+            };
+            rules(verb.common, change).await
+        }
+        Verb::Carry(verb) => rules(verb.common, carried(verb.what, verb.switch)).await,
         Verb::Status(common) => status(common).await,
         Verb::Watch(common) => watch(common).await,
         Verb::Doctor(common) => doctor(common).await,
@@ -163,6 +176,34 @@ fn from_standard_input() -> Result<String, Failure> {
         .read_to_end(&mut bytes)
         .map_err(|error| Failure::internal(format!("standard input can't be read: {error}")))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// One kind of announce switched on or off.
+fn carried(kind: Kind, switch: Switch) -> RulesChange {
+    let carry = Some(switch == Switch::On);
+    let mut change = RulesChange::default();
+    match kind {
+        Kind::Dhcp => change.dhcp = carry,
+        Kind::Mdns => change.mdns = carry,
+        Kind::Ssdp => change.ssdp = carry,
+        Kind::Netbios => change.netbios = carry,
+        Kind::Multicast => change.multicast = carry,
+    }
+    change
+}
+
+/// Changes what friends may reach here or what is carried, and says what holds.
+async fn rules(common: Verbose, change: RulesChange) -> Result<(), Failure> {
+    let mut client = Client::connect(common.socket.as_deref()).await?;
+    client.ask(Call::Rules { change }).await?;
+    let Reply::Status(status) = client.ask(Call::Status).await? else {
+        return Err(unexpected());
+    };
+    let rules = status.party.map(|party| party.rules).unwrap_or_default();
+    if common.json {
+        return show::json(&rules);
+    }
+    lobby::rules(&rules).iter().try_for_each(|line| show::line(line))
 }
 
 async fn leave(common: Verbose) -> Result<(), Failure> {

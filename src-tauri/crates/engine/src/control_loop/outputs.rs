@@ -42,6 +42,9 @@ impl Engine {
             Output::Map(plan) => self.mapper.wish(plan),
             Output::Relays(plans) => self.relays.wish(plans, &self.data),
             Output::Holes(plans) => self.holes.wish(&plans, &self.data),
+            Output::Listen(ports) => self.listeners.wish(ports),
+            Output::Replay(slot, announce) => self.data.replay(slot, announce),
+            Output::Forget(port) => self.data.forget_program(port),
             Output::Persist(saved) => self.persist(saved).await,
             Output::Answer(id, result) => self.answer(id, result),
             Output::View => {
@@ -222,7 +225,7 @@ impl Engine {
                 self.leavers.push(waiting);
                 return;
             }
-            Ok(Outcome::Resuming) => Ok(Reply::Done),
+            Ok(Outcome::Resuming | Outcome::Ruled) => Ok(Reply::Done),
             Err(fault) => Err(fault),
         };
         // Who asked may have gone away; the party is there all the same.

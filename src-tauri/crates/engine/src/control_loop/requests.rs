@@ -9,6 +9,7 @@ use lanrage_core::io::{Input, Intent};
 use lanrage_platform::caller::Caller;
 use lanrage_proto::invite::InviteError;
 use lanrage_proto::ipc::{Call, Reply};
+use lanrage_proto::lobby::RulesChange;
 use lanrage_proto::{Fault, FaultCode, Invite, PartyName, PlayerName};
 use std::time::Instant;
 
@@ -24,6 +25,7 @@ impl Engine {
             Call::Create { party, player } => self.create(&caller, &party, player.as_deref()).await,
             Call::Join { text, player } => self.join(&caller, &text, player.as_deref()).await,
             Call::Leave => self.leave(&caller),
+            Call::Rules { change } => self.rules(&caller, change),
             Call::Watch => Err(Fault::new(FaultCode::RequestInvalid).with("reason", "watch")),
         };
         match intent {
@@ -69,6 +71,13 @@ impl Engine {
             return Err(FaultCode::PartyOfAnotherUser.into());
         }
         Ok(Intent::Leave)
+    }
+
+    fn rules(&self, caller: &Caller, change: RulesChange) -> Result<Intent, Fault> {
+        if self.in_party() && !owns(caller, self.owner) {
+            return Err(FaultCode::PartyOfAnotherUser.into());
+        }
+        Ok(Intent::Rules(change))
     }
 
     /// Before a create or join: an engine in a party answers by it, one in none checks that it could live in one,

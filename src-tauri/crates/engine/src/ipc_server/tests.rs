@@ -35,6 +35,8 @@ fn published(name: &str) -> Published {
                 state: PartyState::Active,
                 version: 1,
                 members: Vec::new(),
+                rules: Default::default(),
+                lobby: Default::default(),
             }),
             conditions: Vec::new(),
         },

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::table::TablePeer;
+use lanrage_proto::lobby::Rules;
 use lanrage_proto::{MemberId, PartyRange, WgPublic};
 use x25519_dalek::{PublicKey, StaticSecret};
 use zeroize::Zeroizing;
@@ -118,6 +119,7 @@ impl Party {
                     sessions: (own.session, peer.session),
                     initiates: member < other,
                     path: before.and_then(|row| row.path),
+                    ready: true,
                     handshake: before.map_or(0, |row| row.handshake),
                 };
                 (self.slot(other), row)
@@ -130,6 +132,8 @@ impl Party {
         };
         self.node(member).table = Table {
             end: Some(end),
+            rules: Rules::default(),
+            ready: true,
             peers,
         };
     }
@@ -148,6 +152,11 @@ impl Party {
 
     pub(super) fn set_path(&mut self, member: usize, other: usize, has: bool) {
         self.edit(member, other, |row| row.path = has.then(|| path_to(other)));
+    }
+
+    /// Whether a member knows that another can take in announces.
+    pub(super) fn set_ready(&mut self, member: usize, other: usize, is: bool) {
+        self.edit(member, other, |row| row.ready = is);
     }
 
     /// Gives everybody a path to everybody.
