@@ -295,8 +295,20 @@ impl Dataplane {
             }
         }
         let taken = match wg::read(datagram) {
-            Some(Message::Data(number)) => self.data(now, path, datagram, number, inbox, out),
-            Some(message) => self.handshake(now, path, datagram, message, out),
+            Some(Message::Data(number)) => {
+                let taken = self.data(now, path, datagram, number, inbox, out);
+                // The first packet of a session proves it.
+                let peer = self.peers.get(place(number)).and_then(Option::as_ref);
+                if peer.is_some_and(|peer| peer.is_owed()) {
+                    self.replay_owed(now, out);
+                }
+                taken
+            }
+            Some(message) => {
+                let taken = self.handshake(now, path, datagram, message, out);
+                self.replay_owed(now, out);
+                taken
+            }
             None => Err(Reason::Refused),
         };
         if let Err(reason) = taken {

@@ -162,9 +162,14 @@ impl Peer {
         self.owed.filter(|_| can)
     }
 
-    /// Whether it is to be given now what it lacks; from then on it is not.
+    /// Whether it is to be given now what it lacks.
+    pub(super) fn is_owed(&self) -> bool {
+        self.owed().is_some()
+    }
+
+    /// The same; from then on it is not.
     pub(super) fn takes_owed(&mut self) -> bool {
-        let takes = self.owed().is_some();
+        let takes = self.is_owed();
         if takes {
             self.owed = None;
         }
