@@ -15,6 +15,7 @@ mod forgeries;
 mod leaving;
 mod liar;
 mod lies;
+mod lobby;
 mod moving;
 mod nat;
 mod pairs;
