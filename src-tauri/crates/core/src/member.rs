@@ -107,6 +107,7 @@ impl Member {
         self.wake_punch(now);
         self.nat(now, None);
         self.judge_outside();
+        self.judge_relays();
         self.conditions.wake(now);
         self.changed |= self.conditions.take_changed();
         self.grant_wishes();
