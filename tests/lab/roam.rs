@@ -87,9 +87,30 @@ fn a_pair_of_which_one_has_no_udp_goes_on_playing() -> Result<()> {
     roam("roaming, by TCP", nats, FAR, "relayed")
 }
 
+/// A hole is lost with either's mapping: the relay carries until there is another.
+#[test]
+fn a_pair_with_a_hole_goes_on_playing() -> Result<()> {
+    scenario("roaming, on a hole", |lab| {
+        let nats = [Nat::PortRestrictedCone, Nat::SymmetricRandom];
+        let mut game = Game::begin(lab, nats, Line::default(), "direct", &[])?;
+        for who in [0, 1] {
+            game.through("the NAT forgets", REBOUND, |game| game.sites[who].forget())?;
+        }
+        game.through("another public address", MOVED, |game| {
+            game.sites[1].change_address()
+        })?;
+        game.through("the engine was killed", REBOUND, |game| {
+            game.engines[0].kill9()?;
+            game.engines[0].start_again().map(drop)
+        })?;
+        game.end()
+    })
+}
+
 fn roam(name: &str, nats: [Nat; 2], line: Line, way: &str) -> Result<()> {
     scenario(name, |lab| {
-        let mut game = Game::begin(lab, nats, line, way)?;
+        // A hole would lead past the relay that is looked at here.
+        let mut game = Game::begin(lab, nats, line, way, &["--no-punching"])?;
         for who in [0, 1] {
             game.through("the NAT forgets", REBOUND, |game| game.sites[who].forget())?;
             game.through("another public address", MOVED, |game| {
@@ -133,7 +154,7 @@ struct Game {
 }
 
 impl Game {
-    fn begin(lab: &Lab, nats: [Nat; 2], line: Line, way: &str) -> Result<Self> {
+    fn begin(lab: &Lab, nats: [Nat; 2], line: Line, way: &str, flags: &[&str]) -> Result<Self> {
         let internet = Internet::new(lab)?;
         let server = PublicServer::start(&internet, &[])?;
         let options = nats.map(|nat| SiteOptions {
@@ -144,8 +165,7 @@ impl Game {
         let engines: Vec<Engine> = ["Anna", "Tom"]
             .iter()
             .zip(&sites)
-            // A hole would lead past the relay that is looked at here.
-            .map(|(player, site)| server.engine(site.host()?, player, &["--no-punching"]))
+            .map(|(player, site)| server.engine(site.host()?, player, flags))
             .collect::<Result<_>>()?;
         let created = engines[0].cli(&["create", "Friday night"])?;
         engines[1].cli(&["join", created["id"].as_str().context("no ID")?])?;
