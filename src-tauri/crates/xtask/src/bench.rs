@@ -32,6 +32,16 @@ enum Verb {
     Connect(Connect),
     /// A party through our relay and through coturn (Debian's package), by UDP and TCP: throughput, delay, CPU.
     Relay(Relay),
+    /// How long a game is silent when NATs forget, addresses change, lines are cut and engines are killed, by each kind
+    /// of way; about seven minutes.
+    Roam(Roam),
+}
+
+#[derive(clap::Args)]
+struct Roam {
+    /// Give each line 20 ms of delay, 2 ms of jitter and 1 % loss.
+    #[arg(long)]
+    far: bool,
 }
 
 #[derive(clap::Args)]
@@ -79,6 +89,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             prepare(arguments.yes)?;
             let mut words = vec!["relay"];
             words.extend(relay.long.then_some("--long"));
+            measure(&words)
+        }
+        Verb::Roam(roam) => {
+            prepare(arguments.yes)?;
+            let mut words = vec!["roam"];
+            words.extend(roam.far.then_some("--far"));
             measure(&words)
         }
     }
