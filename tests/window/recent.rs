@@ -73,6 +73,7 @@ async fn a_click_on_a_recent_party_joins_it_with_the_window_closed_and_the_menu_
             .any(|member| member["self"] == true && member["name"] == "Tom"),
         "joined under another name: {members:?}"
     );
+    offers(&icon, "Leave").await?;
     icon.choose("Leave").await?;
     offers(&icon, "Join Friday night").await?;
     window.close().await
