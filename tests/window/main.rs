@@ -8,6 +8,8 @@ mod clipboard;
 mod desktop;
 mod engine_states;
 mod gallery;
+mod links;
 mod panel;
 mod party;
+mod recent;
 mod tray;
