@@ -8,7 +8,9 @@ const COMMANDS: &[&str] = &[
     "leave",
     "cancel",
     "copy",
+    "copy_message",
     "copy_address",
+    "look_at_clipboard",
     "find_invite",
 ];
 

@@ -30,7 +30,9 @@ pub(crate) fn run(dial: SocketDial) -> anyhow::Result<()> {
             commands::leave,
             commands::cancel,
             commands::copy,
+            commands::copy_message,
             commands::copy_address,
+            commands::look_at_clipboard,
             commands::find_invite,
         ])
         .setup(move |app| {

@@ -3,6 +3,7 @@
 import { invoke } from "@tauri-apps/api/core";
 import { listen } from "@tauri-apps/api/event";
 import type { Session } from "./session.svelte";
+import type { Shared } from "./share";
 import type { EngineView, Fault, Found, Welcome, Wish } from "./types";
 
 /** Listens first and asks then, so that no change between the two is missed. */
@@ -33,8 +34,10 @@ export const commands = {
   join: (text: string, player: string) => ask("join", { text, player }),
   leave: () => ask("leave"),
   cancel: () => ask("cancel"),
-  /** Puts the invite on the clipboard. */
-  copy: () => ask("copy"),
+  /** Puts what gets a friend in on the clipboard. */
+  copy: (what: Exclude<Shared, "message">) => ask("copy", { what }),
+  /** Puts a sentence with the invite in it on the clipboard. */
+  copyMessage: (message: string) => ask("copy_message", { message }),
   /** Puts a member's address on the clipboard. */
   copyAddress: (address: string) => ask("copy_address", { address }),
 };
@@ -42,4 +45,14 @@ export const commands = {
 /** What a text holds, and whom joining by it would dial. */
 export function findInvite(text: string): Promise<Found> {
   return invoke<Found>("find_invite", { text });
+}
+
+/** The invite on the clipboard, if there is one; nothing else of it comes here. */
+export async function lookAtClipboard(): Promise<Found> {
+  try {
+    return (await invoke<Found | null>("look_at_clipboard")) ?? { kind: "nothing" };
+  } catch {
+    // A desktop may keep its clipboard to itself. Then nothing is offered.
+    return { kind: "nothing" };
+  }
 }
