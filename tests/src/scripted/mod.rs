@@ -4,6 +4,7 @@
 //! [`Scripted::show`] sets a state and [`Scripted::stage`] a whole scene, refusals included; the verbs play one: `create` and
 //! `join` take their steps, friends drop in, pings wander, `leave` ends it.
 
+mod desk;
 mod play;
 pub mod scenes;
 
@@ -14,6 +15,7 @@ use anyhow::{Context, Result};
 use futures_util::{SinkExt, StreamExt};
 use lanrage_platform::ipc::{Listener, Stream};
 use lanrage_proto::ipc::{Answer, Call, Event, Frame, Message, Reply, Status, VERSION};
+use lanrage_proto::settings::SettingsReport;
 use lanrage_proto::{Fault, FaultCode, limits};
 use scenes::Scene;
 use tokio::sync::watch;
@@ -43,6 +45,7 @@ impl Scripted {
             status: watch::Sender::new(scenes::idle()),
             refusal: Mutex::default(),
             playing: Mutex::default(),
+            settings: Mutex::new(desk::settings()),
         });
         let door = tokio::spawn(accept(listener, Arc::clone(&engine)));
         Ok(Self { engine, door })
@@ -105,6 +108,7 @@ struct Engine {
     status: watch::Sender<Status>,
     refusal: Mutex<Option<Refusal>>,
     playing: Mutex<Option<JoinHandle<()>>>,
+    settings: Mutex<SettingsReport>,
 }
 
 impl Engine {
@@ -189,8 +193,11 @@ async fn serve(mut frames: Frames, engine: &Arc<Engine>) -> Result<()> {
                 .await?;
                 return watch(frames, engine).await;
             }
-            // The window does not ask for it.
-            Call::Doctor => Err(Fault::new(FaultCode::RequestInvalid).with("reason", "doctor")),
+            Call::Doctor => Ok(engine.doctor()),
+            Call::Settings => Ok(engine.settings()),
+            Call::Change { change } => engine.change(change),
+            Call::TestControl { address } => desk::test_control(&address),
+            Call::Log { from } => Ok(desk::log(from)),
             Call::Status => Ok(Reply::Status(engine.status.borrow().clone())),
             Call::Create { party, player } => play::create(engine, &party, player).await,
             Call::Join { text, player } => play::join(engine, &text, player).await,

@@ -114,6 +114,8 @@ export const FAULT_PICTURES: Record<FaultCode, PictureName> = {
   engine_running: "twins",
   too_many_files: "file",
   system_unsupported: "missing",
+  app_file_damaged: "file",
+  not_saved: "file",
   engine_not_running: "off",
   engine_untrusted: "shield",
   engine_version: "versions",

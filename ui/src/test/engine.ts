@@ -5,6 +5,7 @@ import { cleanup, configure } from "@testing-library/svelte";
 import { tick } from "svelte";
 import { afterEach } from "vitest";
 import { speak } from "../lib/language.svelte";
+import type { AppState } from "../bindings/shell";
 import type { EngineView, Fault, Member, Party, Status, Welcome } from "../lib/types";
 
 // A busy machine is no failure.
@@ -54,9 +55,27 @@ export function here(over: Partial<Status> = {}): EngineView {
   return { kind: "here", status: status(over) };
 }
 
+/** What a new app remembers. */
+export function remembered(over: Partial<AppState> = {}): AppState {
+  return {
+    settings: {
+      player: null,
+      theme: "system",
+      language: null,
+      notify: { joined: true, left: true, lost: true, dissolved: true },
+      leaveOnQuit: false,
+    },
+    startAtLogin: false,
+    recent: [],
+    languages: ["de", "en"],
+    trouble: null,
+    ...over,
+  };
+}
+
 /** The shell's first answer. */
 export function welcome(over: Partial<Welcome> = {}): Welcome {
-  return { view: here(), suggestedName: "Tom", wish: null, ...over };
+  return { view: here(), suggestedName: "Tom", app: remembered(), wish: null, ...over };
 }
 
 /** A command that the page gave, with its arguments. */
@@ -75,6 +94,8 @@ export function shell(answers: Record<string, () => unknown> = {}): Given[] {
     (command, args) => {
       if (command === "find_invite" || command === "look_at_clipboard")
         return answers[command]?.() ?? { kind: "nothing" };
+      // The page's language, told whenever it is set.
+      if (command === "speak") return undefined;
       given.push({ command, args });
       return answers[command]?.();
     },

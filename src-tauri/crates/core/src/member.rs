@@ -22,8 +22,8 @@ use crate::desk::Desk;
 use crate::io::{Config, Event, Hosting, Input, Output, Report};
 use crate::party::{Active, Adapter, Party, Phase, Reach};
 use crate::punch::Punch;
-use crate::relays::Relays;
-use lanrage_proto::{Fault, FaultCode, Seq};
+use crate::relays::{RelayServer, Relays};
+use lanrage_proto::{Fault, FaultCode, Seq, ServerUrl};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use std::collections::VecDeque;
@@ -80,6 +80,15 @@ impl Member {
             alarmed: None,
             renewed: None,
         }
+    }
+
+    /// Other settings for parties to come: the server they are created on, relays of one's own, and whether holes are
+    /// made. A party goes on with those it was begun with, so call it without one.
+    pub fn set(&mut self, server: Option<ServerUrl>, relays: Vec<RelayServer>, punching: bool) {
+        self.config.server = server;
+        self.config.relays = relays;
+        self.desk.punch = Punch::new(punching);
+        self.changed = true;
     }
 
     /// Takes in what happened.

@@ -7,20 +7,24 @@
 mod doctor;
 mod outputs;
 mod requests;
+pub(crate) mod settings;
 mod status;
 
 use crate::checkup::Checkup;
+use crate::choices::Choices;
 use crate::control_client::ControlClients;
 use crate::data::{DataThread, Strays};
 use crate::embedded::Embedded;
 use crate::happening::{Happening, Happenings};
 use crate::holes::Holes;
 use crate::ipc_server::Published;
+use crate::journal::Journal;
 use crate::mapper::{Mapper, Told};
 use crate::mdns::Discovery;
 use crate::relays::Relays;
+use crate::settings::Settings;
 use crate::state::{Intent as SavedIntent, Ports, StateDir};
-use crate::stun::{Resolver, StunSetting};
+use crate::stun::Resolver;
 use crate::{adapter, network, spare};
 use lanrage_core::io::{AdapterPlan, Config, HostPlan, Input, Intent, IntentId};
 use lanrage_core::member::Member;
@@ -47,11 +51,9 @@ pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) state: Arc<StateDir>,
     pub(crate) tls: Arc<ClientConfig>,
-    pub(crate) port: PortChoice,
-    pub(crate) tun: Option<String>,
+    pub(crate) choices: Choices,
+    pub(crate) journal: Journal,
     pub(crate) player: PlayerName,
-    pub(crate) stun: Option<StunSetting>,
-    pub(crate) port_mapping: bool,
     pub(crate) data: DataThread,
     pub(crate) discovery: Discovery,
     pub(crate) happenings: Happenings,
@@ -63,6 +65,12 @@ pub(crate) struct Engine {
     state: Arc<StateDir>,
     range: PartyRange,
     player: PlayerName,
+    /// All that is set, and what of it is in effect.
+    choices: Choices,
+    in_effect: Settings,
+    /// Something was changed and is not in effect yet.
+    unadopted: bool,
+    journal: Journal,
     /// Where the next party would be created; none is here.
     server: Option<ServerUrl>,
     port: PortChoice,
@@ -131,22 +139,27 @@ impl Engine {
         let now = Instant::now();
         let (range, server) = (parts.config.range, parts.config.server.clone());
         let member = Member::new(parts.config, now);
-        let checkup = Checkup::new(parts.stun.clone());
-        let stun = Resolver::new(parts.stun, parts.happenings.clone());
+        let settings = parts.choices.settings();
+        let checkup = Checkup::new(settings.stun.clone());
+        let stun = Resolver::new(settings.stun.clone(), parts.happenings.clone());
         let state = Arc::clone(&parts.state);
-        let mapper = Mapper::new(parts.port_mapping, state, parts.happenings.clone());
+        let mapper = Mapper::new(settings::asks_router(&settings), state, parts.happenings.clone());
         let relays = Relays::new(&parts.tls, parts.happenings.clone());
         let clients = ControlClients::new(parts.tls, range, parts.happenings.clone());
         let first = status::compose(&member, now, &parts.player, None, &BTreeMap::new());
         let (published, _) = watch::channel(Arc::new(first));
         let mut engine = Self {
             member,
-            state: parts.state,
             range,
             player: parts.player,
             server,
-            port: parts.port,
-            tun: parts.tun,
+            port: settings::port(&settings, &parts.state),
+            state: parts.state,
+            tun: settings.tun.clone(),
+            choices: parts.choices,
+            in_effect: settings,
+            unadopted: false,
+            journal: parts.journal,
             happenings: parts.happenings,
             clients,
             discovery: parts.discovery,
@@ -232,6 +245,7 @@ impl Engine {
                 () = until(wake) => self.member.wake(Instant::now()),
             }
             self.carry_out().await;
+            self.adopt();
             self.tell();
         }
     }

@@ -9,6 +9,7 @@
 
 mod adapter;
 mod checkup;
+mod choices;
 pub mod cli;
 mod control_client;
 mod control_loop;
@@ -18,6 +19,7 @@ pub mod frames;
 mod happening;
 mod holes;
 mod ipc_server;
+mod journal;
 mod logging;
 mod mapper;
 mod mdns;

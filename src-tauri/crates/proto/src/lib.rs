@@ -16,7 +16,9 @@ pub mod limits;
 pub mod name;
 pub mod party_id;
 pub mod range;
+pub mod redact;
 pub mod server_url;
+pub mod settings;
 pub mod turn_uri;
 
 #[cfg(test)]
