@@ -8,7 +8,7 @@ import { speak } from "./lib/language.svelte";
 import { recall } from "./lib/look";
 import { Session } from "./lib/session.svelte";
 import type { EngineView, Found } from "./lib/types";
-import { here, ID, me, member, party, refusing, shell, welcome } from "./test/engine";
+import { here, ID, me, member, party, refusing, remembered, shell, welcome } from "./test/engine";
 
 function show(view: EngineView): Session {
   const session = new Session();
@@ -376,14 +376,19 @@ test("an offer that was declined, or is of the party just left, does not come ag
   expect(next.clipboard).toBeNull();
 });
 
-test("theme and language are the player's choice and are there at the next visit", async () => {
-  shell();
+test("theme and language are the player's choice, go to the shell and are there in the next first frame", async () => {
+  const given = shell();
   show(here());
   await fireEvent.click(button("Settings"));
   await fireEvent.click(screen.getByRole("radio", { name: "Dark" }));
   expect(document.documentElement.dataset["theme"]).toBe("dark");
   await fireEvent.click(screen.getByRole("radio", { name: "Deutsch" }));
   expect(screen.getByRole("heading", { name: "Einstellungen" })).toBeTruthy();
+  const { settings } = remembered();
+  expect(given.at(-1)).toEqual({
+    command: "change_app",
+    args: { settings: { ...settings, theme: "dark", language: "de" } },
+  });
   delete document.documentElement.dataset["theme"];
   speak("en");
   recall();
@@ -391,6 +396,20 @@ test("theme and language are the player's choice and are there at the next visit
   await tick();
   await fireEvent.keyDown(window, { key: "Escape" });
   expect(button("Party gründen")).toBeTruthy();
+});
+
+test("parties of before are joined again with a click, and forgotten with another", async () => {
+  const recent = [{ key: "k1", name: "Friday night", used: 1 }];
+  const given = shell({ status: () => welcome({ app: remembered({ recent }) }) });
+  const session = new Session();
+  render(App, { session });
+  await connect(session);
+  await fireEvent.click(await screen.findByRole("button", { name: "Join Friday night again" }));
+  expect(given.at(-1)).toEqual({ command: "join_recent", args: { key: "k1" } });
+  await waitFor(() => expect(button("Forget Friday night")).toBeTruthy());
+  await fireEvent.click(button("Forget Friday night"));
+  expect(given.at(-1)).toEqual({ command: "forget_recent", args: { key: "k1" } });
+  await waitFor(() => expect(screen.queryByText("Join again")).toBeNull());
 });
 
 test("a leave from the tray asks a host who is not alone", async () => {

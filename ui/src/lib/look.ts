@@ -1,38 +1,34 @@
 /** The window's colours and language, as the player chose them. */
 
-import { LANGUAGES, speak, type Language } from "./language.svelte";
+import { app } from "./bridge";
+import { language, LANGUAGES, speak, type Language } from "./language.svelte";
+import type { AppSettings, Theme } from "./types";
 
-/** Where the choice is kept between visits. */
+/** What the last visit looked like: the first frame is drawn before the shell has answered. */
 const LAST = "lanrage.look";
 
-export type Theme = "system" | "light" | "dark";
-
-export interface Look {
-  theme: Theme;
-  /** The system's where absent. */
-  language: Language | null;
-}
+type Look = Pick<AppSettings, "theme" | "language">;
 
 /** Looks like the last visit. */
-export function recall(): Look {
-  let look: Partial<Look> = {};
+export function recall(): void {
   try {
-    look = JSON.parse(localStorage.getItem(LAST) ?? "{}") as Partial<Look>;
+    const look = JSON.parse(localStorage.getItem(LAST) ?? "{}") as Partial<Look>;
+    apply({ theme: look.theme ?? "system", language: look.language ?? null });
   } catch {
-    // Damaged: as if nothing had been chosen.
+    apply({ theme: "system", language: null });
   }
-  const theme = look.theme === "light" || look.theme === "dark" ? look.theme : "system";
-  return apply({ theme, language: look.language && look.language in LANGUAGES ? look.language : null });
 }
 
-/** Looks so from now on, and at the next visit. */
-export function adopt(look: Look): void {
-  apply(look);
-  localStorage.setItem(LAST, JSON.stringify(look));
+/** Looks as it is set. */
+export function adopt({ theme, language: tag }: Look): void {
+  apply({ theme, language: tag });
+  localStorage.setItem(LAST, JSON.stringify({ theme, language: tag }));
+  void app.speak(language());
 }
 
-function apply(look: Look): Look {
-  document.documentElement.dataset["theme"] = look.theme;
-  speak(look.language ?? "system");
-  return look;
+function apply({ theme, language: tag }: Look): void {
+  document.documentElement.dataset["theme"] = (["light", "dark"] satisfies Theme[]).includes(theme as "light")
+    ? theme
+    : "system";
+  speak(tag !== null && tag in LANGUAGES ? (tag as Language) : "system");
 }

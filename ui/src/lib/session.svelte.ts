@@ -3,24 +3,36 @@
  * engine as a command and shows when the engine says so.
  */
 
-import { commands, findInvite, lookAtClipboard, type Answer } from "./bridge";
+import { app, commands, findInvite, lookAtClipboard, type Answer } from "./bridge";
 import { History } from "./history";
-import { adopt, recall, type Look } from "./look";
+import { adopt } from "./look";
 import { withOldRows } from "./news";
 import { FAULT_PICTURES, type PictureName } from "./pictures";
 import { messageOf, type Shared } from "./share";
 import { faultAdvice, t, type Advice } from "./text";
 import { endsForOthers } from "./verdict";
-import type { EngineView, Fault, Found, Party, Status, Welcome, Wish } from "./types";
+import type { AppSettings, AppState, EngineView, Fault, Found, Party, Status, Welcome, Wish } from "./types";
 
 /** A command that is on its way. */
 export type Doing = "create" | "join" | "leave" | "cancel";
 
 /** What the window shows: the party (or the way into one), or a screen that one goes back from. */
-export type Screen = "party" | "settings";
+export type Screen = "party" | "settings" | "diagnostics";
 
-/** Where the player's name is kept between visits. */
-const PLAYER = "lanrage.player";
+/** Before the shell has said what it remembers. */
+const NOTHING_REMEMBERED: AppState = {
+  settings: {
+    player: null,
+    theme: "system",
+    language: null,
+    notify: { joined: true, left: true, lost: true, dissolved: true },
+    leaveOnQuit: false,
+  },
+  startAtLogin: null,
+  recent: [],
+  languages: [],
+  trouble: null,
+};
 
 /** Why something was refused, as it is shown. */
 export interface Refusal {
@@ -40,9 +52,9 @@ export class Session {
   screen = $state<Screen>("party");
   /** Why the last command was refused, until the next one or until the player dismisses it. */
   refusal = $state.raw<Refusal | null>(null);
-  player = $state(localStorage.getItem(PLAYER) ?? "");
-  /** Its colours and its language. */
-  look = $state.raw<Look>(recall());
+  player = $state("");
+  /** What the app remembers. */
+  app = $state.raw<AppState>(NOTHING_REMEMBERED);
   /** The invite was put on the clipboard without being asked for: the party has just been created. */
   copiedUnasked = $state(false);
   /** The panel with all that gets a friend in is open. */
@@ -112,8 +124,10 @@ export class Session {
 
   /** The shell's first answer. News that came before it is newer. */
   greet(welcome: Welcome): void {
+    this.player ||= welcome.app.settings.player ?? "";
     if (this.view.kind === "connecting") this.see(welcome.view);
     this.player ||= welcome.suggestedName;
+    this.remember(welcome.app);
     if (welcome.wish) this.wish(welcome.wish);
     void this.lookAround();
   }
@@ -132,14 +146,39 @@ export class Session {
     this.clipboard = null;
   }
 
-  /** Changes colours or language. */
-  setLook(change: Partial<Look>): void {
-    this.look = { ...this.look, ...change };
-    adopt(this.look);
+  /** What the shell remembers, as it is now. */
+  remember(state: AppState): void {
+    this.app = state;
+    adopt(state.settings);
+    if (state.trouble) this.#refuse(state.trouble);
+  }
+
+  /** Changes how the app is set. It shows at once; the shell says so again, or why it could not be kept. */
+  async setApp(change: Partial<AppSettings>): Promise<void> {
+    const settings = { ...this.app.settings, ...change };
+    this.remember({ ...this.app, settings, trouble: null });
+    const fault = await app.change(settings);
+    if (fault) this.#refuse(fault);
+  }
+
+  async startAtLogin(on: boolean): Promise<void> {
+    const fault = await app.startAtLogin(on);
+    if (fault) this.#refuse(fault);
+    else this.app = { ...this.app, startAtLogin: on };
+  }
+
+  /** Back into a party of the list. */
+  async joinAgain(key: string): Promise<void> {
+    await this.#run("join", () => app.joinAgain(key));
+  }
+
+  async forget(key: string): Promise<void> {
+    const fault = await app.forget(key);
+    if (fault) this.#refuse(fault);
+    else this.app = { ...this.app, recent: this.app.recent.filter((party) => party.key !== key) };
   }
 
   async create(party: string): Promise<void> {
-    this.#keepName();
     if (!(await this.#run("create", () => commands.create(party, this.player.trim())))) return;
     this.typedParty = null;
     // What comes next is always this.
@@ -149,7 +188,6 @@ export class Session {
   }
 
   async join(text: string): Promise<void> {
-    this.#keepName();
     if (await this.#run("join", () => commands.join(text, this.player.trim()))) this.typeInvite("");
   }
 
@@ -241,10 +279,6 @@ export class Session {
 
   #refuse(fault: Fault): void {
     this.refusal = { advice: faultAdvice(fault), picture: FAULT_PICTURES[fault.code] };
-  }
-
-  #keepName(): void {
-    localStorage.setItem(PLAYER, this.player.trim());
   }
 
   /** Whether the engine did it. */

@@ -5,8 +5,7 @@ import { cleanup, configure } from "@testing-library/svelte";
 import { tick } from "svelte";
 import { afterEach } from "vitest";
 import { speak } from "../lib/language.svelte";
-import type { AppState } from "../bindings/shell";
-import type { EngineView, Fault, Member, Party, Status, Welcome } from "../lib/types";
+import type { AppState, EngineView, Fault, Member, Party, Status, Welcome } from "../lib/types";
 
 // A busy machine is no failure.
 configure({ asyncUtilTimeout: 10_000 });
