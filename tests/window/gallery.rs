@@ -172,6 +172,10 @@ impl Gallery<'_> {
         self.window
             .shows(&self.words.text("detail.trouble.loss"), SHOWN)
             .await?;
+        self.press("detail.ways").await?;
+        self.window
+            .shows(&self.words.text("doctor.expected.direct"), SHOWN)
+            .await?;
         self.show("details").await?;
         self.window.unfold("Maximilian").await?;
 
@@ -186,10 +190,36 @@ impl Gallery<'_> {
 
         self.press("menu.settings").await?;
         self.window
-            .shows(&self.words.text("settings.title"), SHOWN)
+            .shows(&self.words.text("settings.connection"), SHOWN)
             .await?;
         self.show("settings").await?;
+        self.scroll_down().await?;
+        self.show("settings-end").await?;
+
+        self.press("menu.diagnostics").await?;
+        self.window
+            .shows(&self.words.text("doctor.network"), SHOWN)
+            .await?;
+        self.show("diagnostics").await?;
+        self.press("doctor.log.show").await?;
+        self.window
+            .shows(&self.words.text("doctor.log.hide"), SHOWN)
+            .await?;
+        self.scroll_down().await?;
+        self.show("diagnostics-end").await?;
+        self.press("menu.back").await?;
+        self.window
+            .shows(&self.words.text("settings.title"), SHOWN)
+            .await?;
         self.press("menu.back").await
+    }
+
+    /// To the end of a screen that is longer than the window.
+    async fn scroll_down(&self) -> Result<()> {
+        self.window
+            .evaluate("scrollTo(0, document.body.scrollHeight);")
+            .await?;
+        Ok(())
     }
 }
 

@@ -273,7 +273,18 @@ test("all that gets a friend in can be shared: ID, link, picture and a sentence"
 });
 
 test("a member's details are one click away, its address with a copy", async () => {
-  const given = shell();
+  const pair = {
+    by: "relay",
+    relay: "192.0.2.1:5000",
+    remote: "198.51.100.7:4000",
+    kind: "reflexive",
+    state: "chosen",
+    reason: null,
+    probes: 3,
+    answers: 3,
+    rtt_ms: 38,
+  };
+  const given = shell({ doctor: () => ({ peers: [{ address: "10.66.0.2", expected: "relayed", pairs: [pair] }] }) });
   const weak = member("Tom", { state: "degraded", path: "relayed", trouble: "loss", loss: 0.08, nat: "symmetric" });
   show(here({ party: party([me(), weak]) }));
   const row = screen.getByRole("button", { name: /^Tom/ });
@@ -286,6 +297,8 @@ test("a member's details are one click away, its address with a copy", async () 
   await fireEvent.click(copy);
   expect(given).toEqual([{ command: "copy_address", args: { address: "10.66.0.2" } }]);
   await waitFor(() => expect(copy.textContent).toContain("Copied"));
+  await fireEvent.click(button("Show the ways that were tried"));
+  expect(await screen.findByText("by our relay, its address from outside 198.51.100.7:4000: in use, 38 ms")).toBeTruthy();
   await fireEvent.click(row);
   expect(screen.queryByText(/Packets get lost/)).toBeNull();
 });
