@@ -11,3 +11,4 @@ mod gallery;
 mod panel;
 mod party;
 mod tray;
+mod words;
