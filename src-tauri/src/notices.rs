@@ -240,7 +240,11 @@ impl Watched {
         }
         if known && row.state != member.state && row.told {
             match member.state {
-                PeerState::Disconnected => notices.push(self.left(row.name.clone())),
+                PeerState::Disconnected => {
+                    // Who comes back is told again.
+                    row.told = false;
+                    notices.push(self.left(row.name.clone()));
+                }
                 PeerState::Lost if !row.lost => {
                     row.lost = true;
                     notices.push(Notice::Lost {

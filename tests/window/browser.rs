@@ -50,13 +50,27 @@ impl Window {
         Self::open_with(socket, theme, &[]).await
     }
 
+    /// As [`Window::open`], by a link that was clicked somewhere.
+    pub(crate) async fn open_by(socket: &Path, theme: Theme, link: &str) -> Result<Self> {
+        Self::start(socket, theme, &[], &[link]).await
+    }
+
     /// As [`Window::open`], with these variables in its environment.
     pub(crate) async fn open_with(socket: &Path, theme: Theme, variables: &[(&str, &Path)]) -> Result<Self> {
+        Self::start(socket, theme, variables, &[]).await
+    }
+
+    async fn start(
+        socket: &Path,
+        theme: Theme,
+        variables: &[(&str, &Path)],
+        arguments: &[&str],
+    ) -> Result<Self> {
         let program =
             PathBuf::from(env::var_os("LANRAGE_WINDOW").context("LANRAGE_WINDOW names no program")?);
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            match Self::attempt(&program, socket, theme, variables).await {
+            match Self::attempt(&program, socket, theme, variables, arguments).await {
                 Ok(window) => return Ok(window),
                 // On a busy machine the driver loses sight of the app it has just started, and neither ever says so.
                 Err(error) => {
@@ -74,6 +88,7 @@ impl Window {
         socket: &Path,
         theme: Theme,
         variables: &[(&str, &Path)],
+        arguments: &[&str],
     ) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut driver = Command::new("WebKitWebDriver");
@@ -83,11 +98,15 @@ impl Window {
             .env("LANRAGE_SOCKET", socket)
             .envs(variables.iter().copied())
             .stdin(Stdio::null());
+        // What the app writes for its user goes where the rest of this desktop's is.
+        if let Some(home) = env::var_os("XDG_CONFIG_HOME") {
+            driver.env("HOME", home);
+        }
         if theme == Theme::Dark {
             driver.env("GTK_THEME", "Adwaita:dark");
         }
         let mut driver = driver.spawn().context("WebKitWebDriver can't be started")?;
-        let opened = tokio::time::timeout(OPENED, session(port, program, &mut driver)).await;
+        let opened = tokio::time::timeout(OPENED, session(port, program, arguments, &mut driver)).await;
         match opened.unwrap_or_else(|_| Err(anyhow!("no session within {OPENED:?}"))) {
             Ok(page) => Ok(Self {
                 page,
@@ -328,9 +347,12 @@ impl Drop for Window {
 }
 
 /// Waits for the driver and lets it open the window.
-async fn session(port: u16, program: &Path, driver: &mut Child) -> Result<WebDriver> {
+async fn session(port: u16, program: &Path, arguments: &[&str], driver: &mut Child) -> Result<WebDriver> {
     let mut capabilities = Capabilities::new();
-    capabilities.set("webkitgtk:browserOptions", json!({ "binary": program }))?;
+    capabilities.set(
+        "webkitgtk:browserOptions",
+        json!({ "binary": program, "args": arguments }),
+    )?;
     let url = format!("http://127.0.0.1:{port}");
     let started = Instant::now();
     loop {

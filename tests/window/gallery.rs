@@ -38,8 +38,8 @@ const TELLTALES: [(&str, &str); 18] = [
     ("crowd", "Leo"),
     ("long-names", "xxxx"),
     ("another-user", "party.private"),
-    ("resumed", "party.rejoining"),
-    ("restored", "party.rejoining"),
+    ("resumed", "member.trouble.silent"),
+    ("restored", "member.state.connecting"),
 ];
 
 /// The scenes that also have a picture in the smallest window and in a wide one.

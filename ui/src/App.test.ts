@@ -155,6 +155,15 @@ test("conditions appear and clear by themselves, the same code for two members t
   expect(screen.queryByText(/The key of/)).toBeNull();
 });
 
+test("where a setting or the diagnosis helps, the way there is one click", async () => {
+  shell({ engine_settings: refusing({ code: "internal" }) });
+  show(here({ party: party([me()]), conditions: [{ code: "host_unreachable" }, { code: "offline" }] }));
+  const [first, second] = document.querySelectorAll<HTMLElement>(".condition .words");
+  expect(second?.querySelector("button")).toBeNull();
+  await fireEvent.click(within(first!).getByRole("button", { name: "Settings" }));
+  expect(screen.getByRole("heading", { name: "Settings" })).toBeTruthy();
+});
+
 test("a member's row says name, host, address, path and ping in words", () => {
   show(
     here({
@@ -409,6 +418,20 @@ test("theme and language are the player's choice, go to the shell and are there 
   await tick();
   await fireEvent.keyDown(window, { key: "Escape" });
   expect(button("Party gründen")).toBeTruthy();
+});
+
+test("the shell is told the language once, however often it tells of itself", async () => {
+  let told = 0;
+  shell({ status: () => welcome(), speak: () => void (told += 1) });
+  const session = new Session();
+  render(App, { session });
+  await connect(session);
+  const app = remembered({ settings: { ...remembered().settings, language: "de" } });
+  const before = told;
+  for (let news = 0; news < 3; news += 1) await emit("app", app);
+  await waitFor(() => expect(document.documentElement.lang).toBe("de"));
+  expect(told - before).toBe(1);
+  await emit("app", remembered());
 });
 
 test("parties of before are joined again with a click, and forgotten with another", async () => {

@@ -134,6 +134,12 @@ fn who_is_lost_is_told_once_until_they_are_back_and_who_leaves_is_told() {
         evening.told(&playing(&[member("Zoë", 3, Disconnected)])),
         ["Zoë left Friday."]
     );
+    assert_eq!(
+        evening.told(&playing(&[member("Zoë", 3, Connected)])),
+        ["Zoë joined Friday."],
+        "who comes back"
+    );
+    evening.see(&playing(&[member("Zoë", 3, Disconnected)]));
     assert_eq!(evening.told(&playing(&[])), [""; 0], "it was told");
     evening.see(&playing(&[member("Ben", 4, Connected)]));
     assert_eq!(evening.told(&playing(&[])), ["Ben left Friday."]);

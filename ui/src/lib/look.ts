@@ -7,6 +7,9 @@ import type { AppSettings, Theme } from "./types";
 /** What the last visit looked like: the first frame is drawn before the shell has answered. */
 const LAST = "lanrage.look";
 
+/** What the shell was told last: it is told of changes only, as it answers each with news. */
+let told = "";
+
 type Look = Pick<AppSettings, "theme" | "language">;
 
 /** Looks like the last visit. */
@@ -23,7 +26,9 @@ export function recall(): void {
 export function adopt({ theme, language: tag }: Look): void {
   apply({ theme, language: tag });
   localStorage.setItem(LAST, JSON.stringify({ theme, language: tag }));
-  void app.speak(language());
+  if (told === language()) return;
+  told = language();
+  void app.speak(told);
 }
 
 function apply({ theme, language: tag }: Look): void {

@@ -11,7 +11,7 @@ import { FAULT_PICTURES, type PictureName } from "./pictures";
 import { messageOf, type Shared } from "./share";
 import { faultAdvice, t, type Advice } from "./text";
 import { endsForOthers } from "./verdict";
-import type { AppSettings, AppState, EngineView, Fault, Found, Party, Status, Welcome, Wish } from "./types";
+import type { AppSettings, AppState, EngineView, Fault, FaultCode, Found, Party, Status, Welcome, Wish } from "./types";
 
 /** A command that is on its way. */
 export type Doing = "create" | "join" | "leave" | "cancel";
@@ -38,6 +38,8 @@ const NOTHING_REMEMBERED: AppState = {
 export interface Refusal {
   advice: Advice;
   picture: PictureName;
+  /** Of the fault, where it is one. */
+  code: FaultCode | null;
 }
 
 /** An invite that was found. */
@@ -112,6 +114,7 @@ export class Session {
       this.refusal = {
         advice: { message: t("start.offer.nothing.message"), action: t("start.offer.nothing.action") },
         picture: "ticket",
+        code: null,
       };
     else {
       this.clipboard = null;
@@ -148,9 +151,11 @@ export class Session {
 
   /** What the shell remembers, as it is now. */
   remember(state: AppState): void {
+    const news = state.trouble !== null && JSON.stringify(state.trouble) !== JSON.stringify(this.app.trouble);
     this.app = state;
     adopt(state.settings);
-    if (state.trouble) this.#refuse(state.trouble);
+    // Said once: it may have been dismissed since.
+    if (state.trouble && news) this.#refuse(state.trouble);
   }
 
   /** Changes how the app is set. It shows at once; the shell says so again, or why it could not be kept. */
@@ -264,6 +269,7 @@ export class Session {
     this.refusal = {
       advice: { message: t("party.copy.failed.message"), action: t("party.copy.failed.action") },
       picture: "warning",
+      code: null,
     };
   }
 
@@ -278,7 +284,7 @@ export class Session {
   }
 
   #refuse(fault: Fault): void {
-    this.refusal = { advice: faultAdvice(fault), picture: FAULT_PICTURES[fault.code] };
+    this.refusal = { advice: faultAdvice(fault), picture: FAULT_PICTURES[fault.code], code: fault.code };
   }
 
   /** Whether the engine did it. */

@@ -94,7 +94,7 @@ export function shell(answers: Record<string, () => unknown> = {}): Given[] {
       if (command === "find_invite" || command === "look_at_clipboard")
         return answers[command]?.() ?? { kind: "nothing" };
       // The page's language, told whenever it is set.
-      if (command === "speak") return undefined;
+      if (command === "speak") return answers[command]?.();
       given.push({ command, args });
       return answers[command]?.();
     },
