@@ -6,7 +6,6 @@ import type { FaultCode } from "./types";
 /** Faults that a setting mends. */
 const BY_SETTINGS: ReadonlySet<FaultCode> = new Set<FaultCode>([
   "control_address",
-  "control_unreachable",
   "control_untrusted",
   "host_unreachable",
   "local_fallback",
