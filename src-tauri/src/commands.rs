@@ -9,10 +9,14 @@ use crate::page::Page;
 use crate::view::{EngineView, Welcome, suggested_name};
 use crate::{autostart, clipboard, links, news, words};
 use lanrage_proto::doctor::Report;
-use lanrage_proto::ipc::Call;
+use lanrage_proto::ipc::{Call, PartyStatus};
 use lanrage_proto::settings::{ControlTest, LogPage, SettingChange, SettingsReport};
 use lanrage_proto::{Fault, FaultCode};
+use serde::Deserialize;
 use tauri::{AppHandle, State};
+
+/// How a link to a party begins.
+const LINK: &str = "lanrage://join/";
 
 type Engine<'a> = State<'a, Controller<SocketDial>>;
 
@@ -157,28 +161,105 @@ pub(crate) async fn cancel(engine: Engine<'_>) -> Result<(), Fault> {
     engine.cancel().await
 }
 
-/// Puts what friends need to join on the clipboard: the invite, or the ID where there is no invite.
+/// What of the invite is copied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Share {
+    /// The ID with where to find it, as the engine writes it.
+    Invite,
+    /// The ID alone.
+    Id,
+    /// The invite as a link, also where the ID alone would do.
+    Link,
+}
+
+/// Puts what friends need to join on the clipboard.
 #[tauri::command]
-pub(crate) fn copy(app: AppHandle, engine: Engine<'_>) -> Result<(), Fault> {
-    let EngineView::Here { status } = engine.view() else {
-        return Err(FaultCode::EngineNotRunning.into());
-    };
-    let text = status
-        .party
-        .and_then(|party| party.invite.or(party.id))
-        .ok_or_else(|| Fault::new(FaultCode::NotInParty))?;
-    clipboard::put(&app, text)
+pub(crate) fn copy(app: AppHandle, engine: Engine<'_>, what: Share) -> Result<(), Fault> {
+    clipboard::put(&app, shared(&party(&engine)?, what)?)
+}
+
+/// Puts a sentence around the invite on the clipboard. A sentence without it is refused: the page can put nothing
+/// there that is not about its party.
+#[tauri::command]
+pub(crate) fn copy_message(app: AppHandle, engine: Engine<'_>, message: String) -> Result<(), Fault> {
+    let link = shared(&party(&engine)?, Share::Link)?;
+    if !message.contains(&link) {
+        return Err(Fault::new(FaultCode::RequestInvalid).with("reason", "the message holds no invite"));
+    }
+    clipboard::put(&app, message)
+}
+
+/// The invite that lies on the clipboard. Nothing else of it, and nothing damaged: nobody has asked.
+#[tauri::command]
+pub(crate) async fn look_at_clipboard(app: AppHandle) -> Found {
+    let look = tauri::async_runtime::spawn_blocking(move || Found::within(&clipboard::text(&app)));
+    match look.await {
+        Ok(found @ Found::Invite { .. }) => found,
+        Ok(_) | Err(_) => Found::Nothing,
+    }
 }
 
 /// Puts a member's address on the clipboard. Nothing else can be put there by the page.
 #[tauri::command]
 pub(crate) fn copy_address(app: AppHandle, engine: Engine<'_>, address: String) -> Result<(), Fault> {
-    let EngineView::Here { status } = engine.view() else {
-        return Err(FaultCode::EngineNotRunning.into());
-    };
-    let party = status.party.ok_or_else(|| Fault::new(FaultCode::NotInParty))?;
+    let party = party(&engine)?;
     if !party.members.iter().any(|member| member.address == address) {
         return Err(FaultCode::MemberAway.into());
     }
     clipboard::put(&app, address)
+}
+
+/// The party that the player is in.
+fn party(engine: &Engine<'_>) -> Result<PartyStatus, Fault> {
+    let EngineView::Here { status } = engine.view() else {
+        return Err(FaultCode::EngineNotRunning.into());
+    };
+    status.party.ok_or_else(|| FaultCode::NotInParty.into())
+}
+
+/// The text of a part of the invite.
+fn shared(party: &PartyStatus, what: Share) -> Result<String, Fault> {
+    // Another user's party comes without its ID.
+    let id = party.id.clone().ok_or(FaultCode::PartyOfAnotherUser)?;
+    let invite = party.invite.clone().unwrap_or_else(|| id.clone());
+    Ok(match what {
+        Share::Invite => invite,
+        Share::Id => id,
+        Share::Link if invite.starts_with(LINK) => invite,
+        Share::Link => format!("{LINK}{id}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lanrage_proto::ipc::PartyState;
+
+    fn party(id: Option<&str>, invite: Option<&str>) -> PartyStatus {
+        PartyStatus {
+            name: "Friday night".to_owned(),
+            id: id.map(str::to_owned),
+            invite: invite.map(str::to_owned),
+            state: PartyState::Active,
+            version: 1,
+            members: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_invite_is_shared_as_it_is_as_an_id_and_as_a_link() {
+        let at_home = party(Some("K7QF"), Some("lanrage://join/K7QF?via=192.0.2.1:7"));
+        let all = |party| [Share::Invite, Share::Id, Share::Link].map(|what| shared(party, what).unwrap());
+        let link = "lanrage://join/K7QF?via=192.0.2.1:7";
+        assert_eq!(all(&at_home), [link, "K7QF", link]);
+        let known = party(Some("K7QF"), Some("K7QF"));
+        assert_eq!(all(&known), ["K7QF", "K7QF", "lanrage://join/K7QF"]);
+    }
+
+    #[test]
+    fn of_another_users_party_nothing_is_shared() {
+        let fault = shared(&party(None, None), Share::Id).unwrap_err();
+        assert_eq!(fault.code, FaultCode::PartyOfAnotherUser);
+    }
 }

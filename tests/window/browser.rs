@@ -12,6 +12,8 @@ use lanrage_tests::lab::PATIENCE;
 use serde_json::json;
 use thirtyfour::prelude::*;
 
+use crate::desktop;
+
 /// From the window's start to its first screen, as a player would put up with it.
 const START: Duration = Duration::from_secs(2);
 /// A driver that has no window by then will not get one.
@@ -22,6 +24,9 @@ const ATTEMPTS: usize = 3;
 const EVERY: Duration = Duration::from_millis(50);
 /// WebKit's pictures may be this old.
 const PICTURE_LAG: Duration = Duration::from_millis(1200);
+
+/// From a frame that the page has drawn to its being on the display, generously.
+const DISPLAY_LAG: Duration = Duration::from_millis(120);
 
 /// How the desktop is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +200,33 @@ impl Window {
         Ok(())
     }
 
+    /// Replaces what the field with this id holds by `text`.
+    pub(crate) async fn fill_id(&self, id: &str, text: &str) -> Result<()> {
+        let field = self.page.find(By::Id(id)).await;
+        let field = field.with_context(|| format!("no field {id:?}"))?;
+        field.clear().await?;
+        field.send_keys(text).await?;
+        Ok(())
+    }
+
+    /// Clicks the first thing that this CSS selector finds.
+    pub(crate) async fn click(&self, selector: &str) -> Result<()> {
+        let wanted = self.page.find(By::Css(selector)).await;
+        wanted
+            .with_context(|| format!("nothing is {selector}"))?
+            .click()
+            .await?;
+        Ok(())
+    }
+
+    /// Opens or closes the details of the member whose name starts so.
+    pub(crate) async fn unfold(&self, name: &str) -> Result<()> {
+        let path = format!("//li//button[@aria-expanded][starts-with(normalize-space(), '{name}')]");
+        let row = self.page.find(By::XPath(path)).await;
+        row.with_context(|| format!("no row of {name}"))?.click().await?;
+        Ok(())
+    }
+
     /// Presses keys, as WebDriver writes them.
     pub(crate) async fn keys(&self, keys: impl Into<TypingData>) -> Result<()> {
         let focused = self.page.active_element().await?;
@@ -205,7 +237,8 @@ impl Window {
     /// What the focus is on: a button's name or a field's label.
     pub(crate) async fn focus(&self) -> Result<String> {
         let name = "const at = document.activeElement;\
-                    return at.getAttribute('aria-label') ?? at.labels?.[0]?.textContent ?? at.textContent.trim();";
+                    return (at.getAttribute('aria-label') ?? at.labels?.[0]?.textContent ?? at.textContent)\
+                    .replace(/\\s+/g, ' ').trim();";
         Ok(self
             .evaluate(name)
             .await?
@@ -244,6 +277,13 @@ impl Window {
             self.page.screenshot_as_png().await?,
         )?;
         Ok(())
+    }
+
+    /// As [`Window::picture`], of what the display shows, under just this name. The page must have been drawn. Returns
+    /// the program that still writes it.
+    pub(crate) async fn snapshot(&self, name: &str) -> Result<Child> {
+        tokio::time::sleep(DISPLAY_LAG).await;
+        desktop::photograph(&pictures()?.join(format!("{name}.png")))
     }
 
     /// Closes the window and waits until its process is gone: the next one must not take it for a running first.

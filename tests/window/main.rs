@@ -13,3 +13,4 @@ mod panel;
 mod party;
 mod recent;
 mod tray;
+mod words;
