@@ -40,7 +40,7 @@ mod linux {
     use anyhow::Result;
     use clap::{Parser, Subcommand};
 
-    use crate::{connect, party, relay, roam};
+    use crate::{connect, party, relay, roam, window};
 
     /// Measure what a party costs, how fast it is and how it connects.
     #[derive(Parser)]
@@ -55,6 +55,7 @@ mod linux {
         Connect(connect::Arguments),
         Relay(relay::Arguments),
         Roam(roam::Arguments),
+        Ui(window::Arguments),
     }
 
     pub(super) fn main() -> Result<()> {
@@ -63,6 +64,7 @@ mod linux {
             Verb::Connect(arguments) => connect::run(&arguments),
             Verb::Relay(arguments) => relay::run(&arguments),
             Verb::Roam(arguments) => roam::run(&arguments),
+            Verb::Ui(arguments) => window::run(&arguments),
         }
     }
 }
