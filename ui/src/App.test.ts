@@ -252,9 +252,13 @@ test("after a create the invite is on the clipboard, and that is said", async ()
   const session = show(here());
   session.player = "Anna";
   await session.create("Friday night");
-  expect(given.map(({ command }) => command)).toEqual(["create", "copy"]);
+  expect(given.map(({ command }) => command)).toEqual(["create"]);
+  // Its news are late, and those on the way say nothing of an invite.
+  session.see(here({ party: { ...party([me({ host: true })]), state: "creating", invite: null } }));
+  expect(given).toHaveLength(1);
   session.see(here({ party: party([me({ host: true })]) }));
   expect(await screen.findByText(/The invite is on your clipboard/)).toBeTruthy();
+  expect(given.map(({ command }) => command)).toEqual(["create", "copy"]);
 });
 
 test("all that gets a friend in can be shared: ID, link, picture and a sentence", async () => {

@@ -83,6 +83,8 @@ export class Session {
 
   /** What was put on the clipboard a moment ago: a part of the invite, or a member's address. */
   #copied = $state<string | null>(null);
+  /** A party was created whose invite is not on the clipboard yet. */
+  #uncopied = false;
   #copiedTimer: ReturnType<typeof setTimeout> | undefined;
   /** Invites that need no offer: of parties that the player has been in, or declined. */
   #known = new Set<string>();
@@ -102,6 +104,7 @@ export class Session {
     this.joining = false;
     if (party.id) this.#known.add(party.id);
     this.history.record(party.members, Date.now());
+    void this.#copyUnasked();
   }
 
   /** What the player chose in the tray and goes on with here. */
@@ -186,7 +189,14 @@ export class Session {
   async create(party: string): Promise<void> {
     if (!(await this.#run("create", () => commands.create(party, this.player.trim())))) return;
     this.typedParty = null;
-    // What comes next is always this.
+    this.#uncopied = true;
+    await this.#copyUnasked();
+  }
+
+  /** What comes next after a create is always this. The answer may be here before the news that bring the invite. */
+  async #copyUnasked(): Promise<void> {
+    if (!this.#uncopied || this.party?.state !== "active" || !this.party.invite) return;
+    this.#uncopied = false;
     if ((await commands.copy("invite")) !== null) return;
     this.#say("invite");
     this.copiedUnasked = true;
