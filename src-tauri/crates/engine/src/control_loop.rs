@@ -18,7 +18,7 @@ use crate::embedded::Embedded;
 use crate::happening::{Happening, Happenings};
 use crate::holes::Holes;
 use crate::ipc_server::Published;
-use crate::journal::Journal;
+use crate::log_tail::LogTail;
 use crate::mapper::{Mapper, Told};
 use crate::mdns::Discovery;
 use crate::relays::Relays;
@@ -52,7 +52,7 @@ pub(crate) struct Parts {
     pub(crate) state: Arc<StateDir>,
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) choices: Choices,
-    pub(crate) journal: Journal,
+    pub(crate) log_tail: LogTail,
     pub(crate) player: PlayerName,
     pub(crate) data: DataThread,
     pub(crate) discovery: Discovery,
@@ -70,7 +70,7 @@ pub(crate) struct Engine {
     in_effect: Settings,
     /// Something was changed and is not in effect yet.
     unadopted: bool,
-    journal: Journal,
+    log_tail: LogTail,
     /// Where the next party would be created; none is here.
     server: Option<ServerUrl>,
     port: PortChoice,
@@ -159,7 +159,7 @@ impl Engine {
             choices: parts.choices,
             in_effect: settings,
             unadopted: false,
-            journal: parts.journal,
+            log_tail: parts.log_tail,
             happenings: parts.happenings,
             clients,
             discovery: parts.discovery,

@@ -19,7 +19,7 @@ pub mod frames;
 mod happening;
 mod holes;
 mod ipc_server;
-mod journal;
+mod log_tail;
 mod logging;
 mod mapper;
 mod mdns;

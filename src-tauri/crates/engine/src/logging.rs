@@ -2,7 +2,7 @@
 //!
 //! Never keys, party IDs or invites; no public addresses above `debug`.
 
-use crate::journal::Journal;
+use crate::log_tail::LogTail;
 use lanrage_platform::dirs;
 use lanrage_proto::{Fault, FaultCode};
 use std::path::Path;
@@ -17,11 +17,11 @@ use tracing_subscriber::{EnvFilter, fmt};
 const KEPT: usize = 7;
 const DEFAULT: &str = "info";
 
-/// Starts logging. What was logged is on disk when the guard is dropped, and its last lines are in the journal.
+/// Starts logging. What was logged is on disk when the guard is dropped, and its last lines are in the returned tail.
 ///
 /// # Errors
 /// `state_unusable` when the directory can't be written to.
-pub(crate) fn start(level: Option<&str>, state_dir: &Path) -> Result<(WorkerGuard, Journal), Fault> {
+pub(crate) fn start(level: Option<&str>, state_dir: &Path) -> Result<(WorkerGuard, LogTail), Fault> {
     let directory = dirs::log_dir(state_dir);
     let unusable = |reason: &dyn std::fmt::Display| {
         Fault::new(FaultCode::StateUnusable)
@@ -29,7 +29,7 @@ pub(crate) fn start(level: Option<&str>, state_dir: &Path) -> Result<(WorkerGuar
             .with("reason", reason)
     };
     lanrage_platform::files::create_private_dir(&directory).map_err(|error| unusable(&error))?;
-    let journal = Journal::after(&directory);
+    let log_tail = LogTail::after(&directory);
     let file = RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
         .filename_prefix("engine")
@@ -43,14 +43,14 @@ pub(crate) fn start(level: Option<&str>, state_dir: &Path) -> Result<(WorkerGuar
         .with(fmt::layer().with_writer(std::io::stderr).with_ansi(false))
         .with(
             fmt::layer()
-                .with_writer(file.and(journal.clone()))
+                .with_writer(file.and(log_tail.clone()))
                 .with_ansi(false),
         )
         .try_init();
     if let Err(error) = started {
         return Err(Fault::new(FaultCode::Internal).with("reason", error));
     }
-    Ok((guard, journal))
+    Ok((guard, log_tail))
 }
 
 /// Libraries that say more than a reader of the engine's log wants: ordinary expiry of sessions as errors.

@@ -9,7 +9,7 @@ use crate::cli::args::Run;
 use crate::control_loop::{Engine, Parts};
 use crate::data::DataThread;
 use crate::happening::{Happening, ROOM};
-use crate::journal::Journal;
+use crate::log_tail::LogTail;
 use crate::settings::{Control, Settings};
 use crate::state::StateDir;
 use crate::{control_loop, ipc_server, logging, mdns, network, spare, trust};
@@ -41,10 +41,10 @@ pub(crate) fn main(arguments: Run) -> Result<(), Failure> {
     let file = Settings::read(arguments.config.as_deref(), &state_dir).map_err(Failure::engine)?;
     let state = Arc::new(StateDir::open(&state_dir).map_err(Failure::engine)?);
     let log = typed.log.as_ref().or(file.log.as_ref());
-    let (guard, journal) = logging::start(log.map(String::as_str), &state_dir).map_err(Failure::engine)?;
+    let (guard, log_tail) = logging::start(log.map(String::as_str), &state_dir).map_err(Failure::engine)?;
     let choices = Choices::new(file, state.changes(), typed);
     let socket = arguments.socket.unwrap_or_else(ipc::default_socket_path);
-    let result = start(choices, journal, state, socket);
+    let result = start(choices, log_tail, state, socket);
     if let Err(fault) = &result {
         tracing::error!(%fault, details = ?fault.details, "the engine can't run");
     }
@@ -78,7 +78,7 @@ fn typed(arguments: &Run) -> Result<Settings, Failure> {
     })
 }
 
-fn start(choices: Choices, journal: Journal, state: Arc<StateDir>, socket: PathBuf) -> Result<(), Fault> {
+fn start(choices: Choices, log_tail: LogTail, state: Arc<StateDir>, socket: PathBuf) -> Result<(), Fault> {
     let settings = choices.settings();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), state = %state.path().display(), "starting");
     // The count first: on disk before anything that is told under it, and started over only with a new seed.
@@ -120,7 +120,7 @@ fn start(choices: Choices, journal: Journal, state: Arc<StateDir>, socket: PathB
             state: Arc::clone(&state),
             tls,
             choices,
-            journal,
+            log_tail,
             player,
             data,
             discovery,

@@ -25,7 +25,7 @@ impl Engine {
             Call::Change { change } => return self.change(&caller, change, answer),
             Call::TestControl { address } => return self.test_control(&address, answer),
             Call::Log { from } => {
-                let _ = answer.send(Ok(Reply::Log(self.journal.page(from))));
+                let _ = answer.send(Ok(Reply::Log(self.log_tail.page(from))));
                 return;
             }
             Call::Create { party, player } => self.create(&caller, &party, player.as_deref()).await,

@@ -26,7 +26,7 @@ const PAGE_BYTES: usize = 128 * 1024;
 
 /// The last lines; all clones are one.
 #[derive(Clone, Default)]
-pub(crate) struct Journal(Arc<Mutex<Kept>>);
+pub(crate) struct LogTail(Arc<Mutex<Kept>>);
 
 #[derive(Default)]
 struct Kept {
@@ -37,16 +37,16 @@ struct Kept {
     redactor: Redactor,
 }
 
-impl Journal {
+impl LogTail {
     /// One that begins with the end of the newest file in this directory, if there is any.
     pub(crate) fn after(directory: &Path) -> Self {
-        let journal = Self::default();
+        let log_tail = Self::default();
         if let Some(path) = newest(directory)
             && let Ok(text) = end_of(&path)
         {
-            journal.kept().add(&text);
+            log_tail.kept().add(&text);
         }
-        journal
+        log_tail
     }
 
     /// The lines from number `from` on, as many as fit.
@@ -96,7 +96,7 @@ impl Kept {
     }
 }
 
-impl Write for Journal {
+impl Write for LogTail {
     /// Takes whole events, as tracing's formatter hands them over.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.kept().add(&String::from_utf8_lossy(bytes));
@@ -108,7 +108,7 @@ impl Write for Journal {
     }
 }
 
-impl MakeWriter<'_> for Journal {
+impl MakeWriter<'_> for LogTail {
     type Writer = Self;
 
     fn make_writer(&self) -> Self {
@@ -147,38 +147,38 @@ fn end_of(path: &Path) -> io::Result<String> {
 mod tests {
     use super::*;
 
-    fn write(journal: &Journal, text: &str) {
-        journal.make_writer().write_all(text.as_bytes()).unwrap();
+    fn write(log_tail: &LogTail, text: &str) {
+        log_tail.make_writer().write_all(text.as_bytes()).unwrap();
     }
 
     #[test]
     fn who_asks_again_gets_what_is_new() {
-        let journal = Journal::default();
-        write(&journal, "one\n");
-        write(&journal, "two\n");
-        let page = journal.page(0);
+        let log_tail = LogTail::default();
+        write(&log_tail, "one\n");
+        write(&log_tail, "two\n");
+        let page = log_tail.page(0);
         assert_eq!(
             (page.lines.as_slice(), page.next),
             (&["one".into(), "two".into()][..], 2)
         );
-        assert_eq!(journal.page(2).lines, [""; 0]);
-        write(&journal, "three\n");
-        assert_eq!(journal.page(2).lines, ["three"]);
+        assert_eq!(log_tail.page(2).lines, [""; 0]);
+        write(&log_tail, "three\n");
+        assert_eq!(log_tail.page(2).lines, ["three"]);
         // Numbers of a run before.
-        assert_eq!(journal.page(99).next, 3);
+        assert_eq!(log_tail.page(99).next, 3);
     }
 
     #[test]
     fn it_is_bounded_and_so_is_a_page() {
-        let journal = Journal::default();
+        let log_tail = LogTail::default();
         let line = format!("{}\n", "x".repeat(5000));
         for _ in 0..3000 {
-            write(&journal, &line);
+            write(&log_tail, &line);
         }
-        assert!(journal.kept().bytes <= BYTES && journal.kept().lines.len() <= LINES);
+        assert!(log_tail.kept().bytes <= BYTES && log_tail.kept().lines.len() <= LINES);
         let (mut from, mut seen) = (0, 0);
         loop {
-            let page = journal.page(from);
+            let page = log_tail.page(from);
             assert!(page.lines.iter().map(String::len).sum::<usize>() <= PAGE_BYTES);
             seen += page.lines.len();
             from = page.next;
@@ -186,15 +186,15 @@ mod tests {
                 break;
             }
         }
-        assert_eq!((from, seen), (3000, journal.kept().lines.len()));
+        assert_eq!((from, seen), (3000, log_tail.kept().lines.len()));
     }
 
     #[test]
     fn public_addresses_are_not_told() {
-        let journal = Journal::default();
-        write(&journal, "a packet from 203.0.113.7:9 by 10.66.0.2\n");
+        let log_tail = LogTail::default();
+        write(&log_tail, "a packet from 203.0.113.7:9 by 10.66.0.2\n");
         assert_eq!(
-            journal.page(0).lines,
+            log_tail.page(0).lines,
             ["a packet from [address 1]:9 by 10.66.0.2"]
         );
     }
@@ -209,9 +209,9 @@ mod tests {
             format!("{long}\nthe end\n"),
         )
         .unwrap();
-        assert_eq!(Journal::after(place.path()).page(0).lines, ["the end"]);
+        assert_eq!(LogTail::after(place.path()).page(0).lines, ["the end"]);
         assert_eq!(
-            Journal::after(&place.path().join("none")).page(0),
+            LogTail::after(&place.path().join("none")).page(0),
             LogPage::default()
         );
     }
