@@ -15,5 +15,7 @@ export default defineConfig({
   test: {
     environment: "jsdom",
     include: ["src/**/*.test.ts"],
+    // jsdom is slow on a busy machine; nothing here measures time.
+    testTimeout: 60_000,
   },
 });

@@ -7,7 +7,9 @@
 use crate::dial::Dial;
 use crate::view::EngineView;
 use futures_util::{SinkExt, StreamExt};
+use lanrage_proto::doctor::Report;
 use lanrage_proto::ipc::{self, Answer, Call, Frame, Message, Reply};
+use lanrage_proto::settings::{ControlTest, LogPage, SettingChange, SettingsReport};
 use lanrage_proto::{Fault, FaultCode, limits};
 use std::future::Future;
 use std::sync::Arc;
@@ -56,6 +58,51 @@ impl<D: Dial> Controller<D> {
             if let Message::Answer(Answer { id: ASKED, result }) = link.hear().await? {
                 return result;
             }
+        }
+    }
+
+    /// Joins the party whose ID or invite is in `text`; answers when the lease is there.
+    pub(crate) async fn join(&self, text: String, player: Option<String>) -> Result<(), Fault> {
+        self.call(Call::Join { text, player }).await.map(drop)
+    }
+
+    /// How the engine is set.
+    pub(crate) async fn settings(&self) -> Result<SettingsReport, Fault> {
+        match self.call(Call::Settings).await? {
+            Reply::Settings(report) => Ok(*report),
+            other => Err(unexpected(kind(&other))),
+        }
+    }
+
+    /// Changes a setting of the engine's. Returns how it is set then.
+    pub(crate) async fn change(&self, change: SettingChange) -> Result<SettingsReport, Fault> {
+        match self.call(Call::Change { change }).await? {
+            Reply::Settings(report) => Ok(*report),
+            other => Err(unexpected(kind(&other))),
+        }
+    }
+
+    /// Lets the engine try whether a control plane answers.
+    pub(crate) async fn test_control(&self, address: String) -> Result<ControlTest, Fault> {
+        match self.call(Call::TestControl { address }).await? {
+            Reply::ControlTest(test) => Ok(test),
+            other => Err(unexpected(kind(&other))),
+        }
+    }
+
+    /// All that the engine knows of the ways to friends.
+    pub(crate) async fn doctor(&self) -> Result<Report, Fault> {
+        match self.call(Call::Doctor).await? {
+            Reply::Doctor(report) => Ok(*report),
+            other => Err(unexpected(kind(&other))),
+        }
+    }
+
+    /// The engine's log from line `from` on, as much as fits.
+    pub(crate) async fn log(&self, from: u64) -> Result<LogPage, Fault> {
+        match self.call(Call::Log { from }).await? {
+            Reply::Log(page) => Ok(page),
+            other => Err(unexpected(kind(&other))),
         }
     }
 
@@ -171,6 +218,20 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Link<S> {
             Some(Err(error)) if error.kind() == std::io::ErrorKind::InvalidData => Err(unexpected(error)),
             Some(Err(_)) | None => Err(gone()),
         }
+    }
+}
+
+/// What kind of an answer that is, for the log: what is in it may be a party's ID.
+fn kind(reply: &Reply) -> &'static str {
+    match reply {
+        Reply::Created(_) => "an answer to create",
+        Reply::Joined(_) => "an answer to join",
+        Reply::Status(_) => "a status",
+        Reply::Doctor(_) => "a report",
+        Reply::Settings(_) => "settings",
+        Reply::ControlTest(_) => "a control plane's test",
+        Reply::Log(_) => "a log",
+        Reply::Done => "nothing",
     }
 }
 

@@ -1,28 +1,68 @@
 //! The window and what belongs to it: one instance, one window, events to the page, and what closing it means.
 
-use crate::commands;
 use crate::controller::Controller;
 use crate::desktop::Desktop;
 use crate::dial::SocketDial;
+use crate::memory::Memory;
 use crate::page::Page;
-use crate::tray;
 use crate::view::Wish;
+use crate::{autostart, commands, links, news, tray, words};
 use anyhow::Context;
+use lanrage_platform::dirs;
+use serde::Serialize;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
 use tauri::webview::PageLoadEvent;
-use tauri::{App, AppHandle, Emitter, Manager, Url, WebviewUrl, WebviewWindowBuilder, Window, WindowEvent};
+use tauri::{
+    App, AppHandle, Emitter, Manager, RunEvent, Url, WebviewUrl, WebviewWindow, WebviewWindowBuilder, Window,
+    WindowEvent,
+};
 
 /// The only window.
 const WINDOW: &str = "main";
 
+/// How a hidden start waits for a tray before it gives up and shows the window: the desktop may still be starting.
+const TRAY: Duration = Duration::from_secs(10);
+/// How often it looks.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How the app was started.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// The way to the engine.
+    pub(crate) dial: SocketDial,
+    /// Without a window, where there is a tray.
+    pub(crate) hidden: bool,
+    /// A link that was opened.
+    pub(crate) link: Option<String>,
+}
+
 /// Shows the window and stays until the player quits; without a tray closing the window is quitting.
-pub(crate) fn run(dial: SocketDial) -> anyhow::Result<()> {
+pub(crate) fn run(start: Start) -> anyhow::Result<()> {
     let mut context = tauri::generate_context!();
     let own = &mut context.config_mut().identifier;
-    *own = identifier(own, &dial);
-    tauri::Builder::default()
-        .plugin(tauri_plugin_single_instance::init(|app, _args, _cwd| show(app)))
+    let folder = folder(&start.dial);
+    *own = identifier(own, &start.dial);
+    if let Some(language) = words::of_system() {
+        words::speak(&language);
+    }
+    let memory = Memory::open(
+        dirs::user_config_dir().map(|own| own.join(&folder)),
+        dirs::user_data_dir().map(|own| own.join(&folder)),
+    );
+    if let Some(language) = memory.kept().settings.language {
+        words::speak(&language);
+    }
+    let app = tauri::Builder::default()
+        .plugin(tauri_plugin_single_instance::init(
+            |app, arguments, _cwd| match links::in_arguments(&arguments) {
+                Some(link) => open_link(app, link),
+                None => show(app),
+            },
+        ))
         .plugin(tauri_plugin_clipboard_manager::init())
+        .plugin(tauri_plugin_notification::init())
+        .plugin(autostart::plugin())
         .invoke_handler(tauri::generate_handler![
             commands::status,
             commands::create,
@@ -30,15 +70,36 @@ pub(crate) fn run(dial: SocketDial) -> anyhow::Result<()> {
             commands::leave,
             commands::cancel,
             commands::copy,
+            commands::copy_message,
             commands::copy_address,
+            commands::look_at_clipboard,
             commands::find_invite,
+            commands::app_state,
+            commands::change_app,
+            commands::start_at_login,
+            commands::speak,
+            commands::join_recent,
+            commands::forget_recent,
+            commands::engine_settings,
+            commands::change_setting,
+            commands::test_control,
+            commands::doctor,
+            commands::log,
+            commands::export,
         ])
         .setup(move |app| {
             app.manage(Desktop::new());
             app.manage(Page::default());
-            follow_engine(app, dial);
-            open_window(app)?;
+            app.manage(memory);
+            follow_engine(app, start.dial);
+            news::follow(app.handle());
+            open_window(app, start.hidden)?;
             tray::open(app.handle());
+            if let Some(link) = start.link {
+                // The page asks for it when it is there; until then there is nothing to show.
+                let view = app.state::<Controller<SocketDial>>().view();
+                app.state::<Page>().tell_now(links::opened(&view, &link));
+            }
             Ok(())
         })
         .on_window_event(|window, event| {
@@ -48,8 +109,32 @@ pub(crate) fn run(dial: SocketDial) -> anyhow::Result<()> {
                 api.prevent_close();
             }
         })
-        .run(context)
-        .context("the window could not be opened")
+        .build(context)
+        .context("the window could not be opened")?;
+    app.run(|app, event| match event {
+        // The last window is closed, and no tray would bring it back.
+        RunEvent::ExitRequested { code: None, api, .. } if tray::leaves_by_quit(app) => {
+            api.prevent_exit();
+            tray::leave_and_quit(app);
+        }
+        #[cfg(target_os = "macos")]
+        RunEvent::Opened { urls } => {
+            if let Some(link) = urls.first() {
+                open_link(app, link.as_str());
+            }
+        }
+        _ => {}
+    });
+    Ok(())
+}
+
+/// What is remembered of this engine's parties lies in this folder of the app's own: nowhere below it for the system's.
+fn folder(dial: &SocketDial) -> String {
+    if dial.is_systems() {
+        String::new()
+    } else {
+        identifier("engine", dial)
+    }
 }
 
 /// Who this app is to the system. A window on another engine than the system's, a scripted one say, is another app:
@@ -73,22 +158,24 @@ fn follow_engine(app: &App, dial: SocketDial) {
     tauri::async_runtime::spawn(async move {
         while changes.changed().await.is_ok() {
             let view = changes.borrow_and_update().clone();
-            if let Err(error) = handle.emit_to(WINDOW, "engine", view) {
-                tracing::warn!(%error, "the page could not be told");
-            }
+            tell(&handle, "engine", view);
         }
     });
 }
 
-fn open_window(app: &App) -> tauri::Result<()> {
+fn open_window(app: &App, hidden: bool) -> tauri::Result<()> {
     WebviewWindowBuilder::new(app, WINDOW, WebviewUrl::default())
         .title("LANrage")
         .inner_size(400.0, 680.0)
         .min_inner_size(340.0, 480.0)
         // Shown when there is something to see, so that it never flashes empty.
         .visible(false)
-        .on_page_load(|window, load| {
+        .on_page_load(move |window, load| {
             if load.event() != PageLoadEvent::Finished {
+                return;
+            }
+            if hidden {
+                show_without_tray(window);
                 return;
             }
             match window.show() {
@@ -99,6 +186,39 @@ fn open_window(app: &App) -> tauri::Result<()> {
         .on_navigation(is_own_page)
         .build()?;
     Ok(())
+}
+
+/// A hidden start is one in the tray: where none comes, the window is all there is.
+fn show_without_tray(window: WebviewWindow) {
+    tauri::async_runtime::spawn(async move {
+        let mut waited = Duration::ZERO;
+        while !window.state::<Desktop>().shows_icon() {
+            if waited >= TRAY {
+                return show(window.app_handle());
+            }
+            tokio::time::sleep(LOOK).await;
+            waited += LOOK;
+        }
+    });
+}
+
+/// A link was opened: it fills the form, and the player decides.
+fn open_link(app: &AppHandle, link: &str) {
+    let view = app.state::<Controller<SocketDial>>().view();
+    wish(app, links::opened(&view, link));
+}
+
+/// Whether the player looks at the window.
+pub(crate) fn is_looked_at(app: &AppHandle) -> bool {
+    app.get_webview_window(WINDOW)
+        .is_some_and(|window| window.is_focused().unwrap_or(false))
+}
+
+/// Tells the page.
+pub(crate) fn tell<T: Serialize + Clone>(app: &AppHandle, event: &str, payload: T) {
+    if let Err(error) = app.emit_to(WINDOW, event, payload) {
+        tracing::warn!(%error, event, "the page could not be told");
+    }
 }
 
 /// Hides the window, if there is a way to get it back. Says whether it did.
@@ -113,10 +233,8 @@ fn hide(window: &Window) -> bool {
 /// Brings the window to the front and tells the page what the player wants there.
 pub(crate) fn wish(app: &AppHandle, wish: Wish) {
     show(app);
-    if let Some(wish) = app.state::<Page>().tell_now(wish)
-        && let Err(error) = app.emit_to(WINDOW, "wish", wish)
-    {
-        tracing::warn!(%error, "the page could not be told");
+    if let Some(wish) = app.state::<Page>().tell_now(wish) {
+        tell(app, "wish", wish);
     }
 }
 

@@ -1,10 +1,29 @@
-//! What the tray shows and what a click in its menu means, from the engine's news alone.
+//! What the tray shows and what a click in its menu means, from the engine's news and the app's memory alone.
 //!
 //! [`Tray::of`] is drawn and [`Item::chosen`] is done by the module `tray`; nothing is decided there.
 
+use crate::app::RecentParty;
 use crate::view::EngineView;
 use crate::words::{counted, text};
-use lanrage_proto::ipc::{MemberStatus, PartyState, PartyStatus, PeerState, Status};
+use lanrage_proto::ipc::{MemberStatus, PartyState, PartyStatus, PathKind, PeerState, Status};
+
+/// Parties in the menu: more would be a list to read, not a quick way.
+const RECENT: usize = 4;
+/// Members in the menu; of more it says how many.
+const MEMBERS: usize = 16;
+
+/// What the tray follows from.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Facts {
+    /// The engine's news.
+    pub(crate) view: EngineView,
+    /// The parties to join again, the last one first.
+    pub(crate) recent: Vec<RecentParty>,
+    /// Whether quitting the app leaves the party as well.
+    pub(crate) leave_on_quit: bool,
+    /// Whether the app starts when the user signs in; absent where the system can't be asked.
+    pub(crate) start_at_login: Option<bool>,
+}
 
 /// What the icon tells, each by a shape of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +45,14 @@ pub(crate) enum Sign {
 pub(crate) enum Item {
     Open,
     JoinFromClipboard,
+    /// One of the parties to join again, by its place.
+    Recent(usize),
+    /// One of the other members, by their place.
+    Member(usize),
     CopyInvite,
     CopyId,
     Leave,
+    StartAtLogin,
     Quit,
 }
 
@@ -39,14 +63,20 @@ pub(crate) enum Deed {
     Show,
     /// Read the clipboard, fill the window's form with the invite that it holds, and let the player decide there.
     Offer,
+    /// Join the party of this key, which the player was in before.
+    Join(String),
     /// Put this on the clipboard.
     Copy(String),
     /// Leave, or stop the way in.
     Leave,
     /// Bring the window to the front and ask there: it would end the party for others.
     AskToLeave,
+    /// Start the app when the user signs in, or no longer.
+    StartAtLogin(bool),
     /// End the app. The engine and its party go on.
     Quit,
+    /// Leave the party and end the app.
+    LeaveAndQuit,
     /// It is no longer possible: the menu was open while things changed.
     Nothing,
 }
@@ -57,6 +87,8 @@ pub(crate) struct Entry {
     pub(crate) item: Item,
     pub(crate) text: String,
     pub(crate) enabled: bool,
+    /// A tick before it, or the place for one.
+    pub(crate) checked: Option<bool>,
 }
 
 /// The whole tray as it is to be drawn.
@@ -67,80 +99,133 @@ pub(crate) struct Tray {
     pub(crate) line: String,
     /// In the order of [`Item::ALL`].
     pub(crate) entries: Vec<Entry>,
+    /// The parties to join again, below [`Item::JoinFromClipboard`].
+    pub(crate) recent: Vec<Entry>,
+    /// What the menu of the other members is called.
+    pub(crate) players: String,
+    /// The other members.
+    pub(crate) members: Vec<Entry>,
 }
 
 impl Tray {
     /// The tray for this state.
-    pub(crate) fn of(view: &EngineView) -> Self {
+    pub(crate) fn of(facts: &Facts) -> Self {
         let entry = |item: Item| Entry {
             item,
-            text: item.text(view),
-            enabled: item.chosen(view) != Deed::Nothing,
+            text: item.text(facts),
+            enabled: item.chosen(facts) != Deed::Nothing,
+            checked: match item {
+                Item::StartAtLogin => Some(facts.start_at_login == Some(true)),
+                _ => None,
+            },
         };
+        let view = &facts.view;
+        // What can't be joined now is no use in the menu.
+        let recent = if may_join(view) {
+            facts.recent.len().min(RECENT)
+        } else {
+            0
+        };
+        let there = party(view).map_or(0, |party| others(party).count());
+        // One more says how many more there are.
+        let members = if there > MEMBERS { MEMBERS + 1 } else { there };
         Self {
             sign: sign(view),
             line: line(view),
             entries: Item::ALL.into_iter().map(entry).collect(),
+            recent: (0..recent).map(Item::Recent).map(entry).collect(),
+            players: text("tray.players", &[]),
+            members: (0..members).map(Item::Member).map(entry).collect(),
         }
     }
 }
 
 impl Item {
-    /// All, as they stand in the menu.
-    pub(crate) const ALL: [Self; 6] = [
+    /// All that are always there, as they stand in the menu.
+    pub(crate) const ALL: [Self; 7] = [
         Self::Open,
         Self::JoinFromClipboard,
         Self::CopyInvite,
         Self::CopyId,
         Self::Leave,
+        Self::StartAtLogin,
         Self::Quit,
     ];
 
     /// Its name between the menu and its events.
-    pub(crate) fn id(self) -> &'static str {
+    pub(crate) fn id(self) -> String {
         match self {
-            Self::Open => "open",
-            Self::JoinFromClipboard => "join",
-            Self::CopyInvite => "invite",
-            Self::CopyId => "id",
-            Self::Leave => "leave",
-            Self::Quit => "quit",
+            Self::Open => "open".to_owned(),
+            Self::JoinFromClipboard => "join".to_owned(),
+            Self::Recent(place) => format!("recent.{place}"),
+            Self::Member(place) => format!("member.{place}"),
+            Self::CopyInvite => "invite".to_owned(),
+            Self::CopyId => "id".to_owned(),
+            Self::Leave => "leave".to_owned(),
+            Self::StartAtLogin => "start".to_owned(),
+            Self::Quit => "quit".to_owned(),
         }
     }
 
     /// The item with this name.
     pub(crate) fn of_id(id: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|item| item.id() == id)
+        match id.split_once('.') {
+            Some(("recent", place)) => Some(Self::Recent(place.parse().ok()?)),
+            Some(("member", place)) => Some(Self::Member(place.parse().ok()?)),
+            _ => Self::ALL.into_iter().find(|item| item.id() == id),
+        }
     }
 
     /// Whether a line between groups stands above it.
     pub(crate) fn begins_group(self) -> bool {
         match self {
-            Self::Open | Self::JoinFromClipboard | Self::Quit => true,
-            Self::CopyInvite | Self::CopyId | Self::Leave => false,
+            Self::Open | Self::JoinFromClipboard | Self::StartAtLogin | Self::Quit => true,
+            Self::Recent(_) | Self::Member(_) | Self::CopyInvite | Self::CopyId | Self::Leave => false,
         }
     }
 
     /// What choosing it means now.
-    pub(crate) fn chosen(self, view: &EngineView) -> Deed {
-        let status = status(view);
-        let party = status.and_then(|status| status.party.as_ref());
+    pub(crate) fn chosen(self, facts: &Facts) -> Deed {
+        let view = &facts.view;
+        let party = party(view);
         let shared = party.filter(|party| is_in(party));
         let copy = |text: Option<&String>| text.map_or(Deed::Nothing, |text| Deed::Copy(text.clone()));
         match self {
             Self::Open => Deed::Show,
-            Self::JoinFromClipboard if status.is_some() && party.is_none() => Deed::Offer,
-            Self::JoinFromClipboard => Deed::Nothing,
+            Self::JoinFromClipboard if may_join(view) => Deed::Offer,
+            Self::Recent(place) if may_join(view) => facts
+                .recent
+                .get(place)
+                .map_or(Deed::Nothing, |party| Deed::Join(party.key.clone())),
+            Self::JoinFromClipboard | Self::Recent(_) => Deed::Nothing,
+            Self::Member(place) if place < MEMBERS => {
+                let member = party.and_then(|party| others(party).nth(place));
+                copy(member.map(|member| &member.address))
+            }
+            Self::Member(_) => Deed::Nothing,
             Self::CopyInvite => copy(shared.and_then(|party| party.invite.as_ref())),
             Self::CopyId => copy(shared.and_then(|party| party.id.as_ref())),
             Self::Leave => party.map_or(Deed::Nothing, leaving),
-            Self::Quit => Deed::Quit,
+            Self::StartAtLogin => facts
+                .start_at_login
+                .map_or(Deed::Nothing, |on| Deed::StartAtLogin(!on)),
+            Self::Quit => match facts.leaving_by_quit() {
+                Deed::Nothing => Deed::Quit,
+                Deed::Leave => Deed::LeaveAndQuit,
+                asked => asked,
+            },
         }
     }
 
-    fn text(self, view: &EngineView) -> String {
-        let party = status(view).and_then(|status| status.party.as_ref());
+    fn text(self, facts: &Facts) -> String {
+        let party = party(&facts.view);
         let key = match (self, party) {
+            (Self::Recent(place), _) => {
+                let name = facts.recent.get(place).map_or("", |party| &party.name);
+                return text("tray.recent", &[("party", name)]);
+            }
+            (Self::Member(place), Some(party)) => return member_text(party, place),
+            (Self::Member(_), None) => return String::new(),
             (Self::Open, _) => "tray.open",
             (Self::JoinFromClipboard, _) => "tray.join",
             (Self::CopyInvite, _) => "tray.invite",
@@ -148,11 +233,32 @@ impl Item {
             (Self::Leave, Some(party)) if is_entering(party) => "tray.cancel",
             (Self::Leave, Some(party)) if leaving(party) == Deed::AskToLeave => "tray.leave.ask",
             (Self::Leave, _) => "tray.leave",
+            (Self::StartAtLogin, _) => "tray.autostart",
+            (Self::Quit, _) if facts.leaving_by_quit() == Deed::AskToLeave => "tray.quit.leave.ask",
+            (Self::Quit, _) if facts.leaving_by_quit() == Deed::Leave => "tray.quit.leave",
             (Self::Quit, Some(party)) if is_in(party) => "tray.quit.party",
             (Self::Quit, _) => "tray.quit",
         };
         text(key, &[])
     }
+}
+
+impl Facts {
+    /// How quitting the app leaves the party.
+    fn leaving_by_quit(&self) -> Deed {
+        match party(&self.view) {
+            Some(party) if self.leave_on_quit => leaving(party),
+            _ => Deed::Nothing,
+        }
+    }
+}
+
+fn party(view: &EngineView) -> Option<&PartyStatus> {
+    status(view)?.party.as_ref()
+}
+
+fn may_join(view: &EngineView) -> bool {
+    status(view).is_some_and(|status| status.party.is_none())
 }
 
 fn status(view: &EngineView) -> Option<&Status> {
@@ -188,6 +294,53 @@ fn leaving(party: &PartyStatus) -> Deed {
 fn others(party: &PartyStatus) -> impl Iterator<Item = &MemberStatus> {
     let there = |member: &&MemberStatus| !member.is_self && member.state != PeerState::Disconnected;
     party.members.iter().filter(there)
+}
+
+/// A member with ping and path, or with what is wrong.
+fn member_text(party: &PartyStatus, place: usize) -> String {
+    let more = others(party).count().saturating_sub(MEMBERS);
+    if place >= MEMBERS {
+        return text("tray.members.more", &[("count", &more.to_string())]);
+    }
+    let Some(member) = others(party).nth(place) else {
+        return String::new();
+    };
+    let unnamed = text("member.unnamed", &[]);
+    let name = if member.name.is_empty() {
+        &unnamed
+    } else {
+        &member.name
+    };
+    let reached = matches!(member.state, PeerState::Connected | PeerState::Degraded);
+    match (member.rtt_ms, member.path) {
+        (Some(rtt), Some(path)) if reached => {
+            let path = match path {
+                PathKind::Lan => "member.path.lan",
+                PathKind::Direct => "member.path.direct",
+                PathKind::Relayed => "member.path.relayed",
+            };
+            // Less than a millisecond is no nought.
+            let ping = format!("{:.0}", rtt.max(1.0));
+            text(
+                "tray.member",
+                &[("member", name), ("ping", &ping), ("path", &text(path, &[]))],
+            )
+        }
+        _ => {
+            let state = match member.state {
+                PeerState::Connecting => "member.state.connecting",
+                PeerState::Connected => "member.state.connected",
+                PeerState::Degraded => "member.state.degraded",
+                PeerState::Failed => "member.state.failed",
+                PeerState::Lost => "member.state.lost",
+                PeerState::Disconnected => "member.state.disconnected",
+            };
+            text(
+                "tray.member.unreached",
+                &[("member", name), ("state", &text(state, &[]))],
+            )
+        }
+    }
 }
 
 fn unreached(party: &PartyStatus) -> usize {

@@ -1,5 +1,6 @@
 //! What the shell tells the page. `ui/src/bindings/shell.ts` is generated from these types.
 
+use crate::app::AppState;
 use crate::found::Found;
 use lanrage_proto::Fault;
 use lanrage_proto::ipc::Status;
@@ -30,8 +31,10 @@ pub(crate) enum EngineView {
 pub(crate) struct Welcome {
     /// As it is now.
     pub(crate) view: EngineView,
-    /// A player's name from the system, for the first visit; may be empty.
+    /// The player's name as typed last, else one from the system; may be empty.
     pub(crate) suggested_name: String,
+    /// What the app remembers.
+    pub(crate) app: AppState,
     /// What the player chose before the page was there to hear it.
     pub(crate) wish: Option<Wish>,
 }
@@ -40,9 +43,9 @@ pub(crate) struct Welcome {
 #[derive(Debug, Clone, PartialEq, Serialize, TS)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(crate) enum Wish {
-    /// Join by what is on the clipboard, once they have seen it.
+    /// Join by what is on the clipboard, or by the link that was opened, once they have seen it.
     Join {
-        /// What is on it.
+        /// What it holds.
         found: Found,
     },
     /// Leave, which would end the party for others.
@@ -73,6 +76,7 @@ fn name_from_user(user: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::{AppSettings, Notify, RecentParty, Theme};
     use ts_rs::Config;
 
     #[test]
@@ -87,13 +91,22 @@ mod tests {
     fn the_typescript_types_are_current() {
         let config = Config::default();
         let generated = format!(
-            "// Generated from src-tauri/src/view.rs and found.rs; a test there keeps it current.\n\n\
+            "// Generated from src-tauri/src/view.rs, app.rs and found.rs; a test there keeps it current.\n\n\
              import type {{ Fault, Status }} from \"./ipc\";\n\n\
-             export {}\n\nexport {}\n\nexport {}\n\nexport {}\n",
-            EngineView::decl(&config),
-            Welcome::decl(&config),
-            Found::decl(&config),
-            Wish::decl(&config)
+             {}",
+            [
+                EngineView::decl(&config),
+                Welcome::decl(&config),
+                Found::decl(&config),
+                Wish::decl(&config),
+                AppState::decl(&config),
+                AppSettings::decl(&config),
+                Theme::decl(&config),
+                Notify::decl(&config),
+                RecentParty::decl(&config),
+            ]
+            .map(|declaration| format!("export {declaration}\n"))
+            .join("\n")
         );
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../ui/src/bindings/shell.ts");
         if std::env::var_os("LANRAGE_BLESS").is_some() {

@@ -2,27 +2,10 @@
 //! a game hears nothing is printed. Deadlines are those of the simulation; here they are held against what a busy machine
 //! needs.
 
-use std::net::Ipv4Addr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use lanrage_tests::lab::{
-    Engine, Internet, Lab, Line, Nat, PATIENCE, PublicServer, Site, SiteOptions, Stream, Ticker, echo,
-    eventually, scenario,
-};
-
-/// What a game gets over after a change of network.
-const MOVED: Duration = Duration::from_secs(3);
-
-/// What it gets over where nothing but a mapping or an engine was lost.
-const REBOUND: Duration = Duration::from_secs(2);
-
-/// How long a line is cut, and how long an interface is away.
-const CUT: Duration = Duration::from_secs(10);
-const AWAY: Duration = Duration::from_secs(4);
-
-/// From the join to knowing the NATs and to the way that is kept.
-const SETTLED: Duration = Duration::from_secs(10);
+use anyhow::{Result, ensure};
+use lanrage_tests::lab::{Line, Nat, PATIENCE, Roaming, Trouble, scenario};
 
 /// A line as somebody far away has it.
 const FAR: Line = Line {
@@ -87,162 +70,50 @@ fn a_pair_of_which_one_has_no_udp_goes_on_playing() -> Result<()> {
     roam("roaming, by TCP", nats, FAR, "relayed")
 }
 
+/// A hole is lost with either's mapping: the relay carries until there is another.
+#[test]
+fn a_pair_with_a_hole_goes_on_playing() -> Result<()> {
+    let troubles = [
+        Trouble::Forgets(0),
+        Trouble::Forgets(1),
+        Trouble::Moves(1),
+        Trouble::Killed(0),
+    ];
+    let nats = [Nat::PortRestrictedCone, Nat::SymmetricRandom];
+    play(
+        "roaming, on a hole",
+        nats,
+        Line::default(),
+        "direct",
+        &[],
+        &troubles,
+    )
+}
+
 fn roam(name: &str, nats: [Nat; 2], line: Line, way: &str) -> Result<()> {
+    // A hole would lead past the relay that is looked at here.
+    play(name, nats, line, way, &["--no-punching"], &Trouble::ALL)
+}
+
+fn play(
+    name: &str,
+    nats: [Nat; 2],
+    line: Line,
+    way: &str,
+    flags: &[&str],
+    troubles: &[Trouble],
+) -> Result<()> {
     scenario(name, |lab| {
-        let mut game = Game::begin(lab, nats, line, way)?;
-        for who in [0, 1] {
-            game.through("the NAT forgets", REBOUND, |game| game.sites[who].forget())?;
-            game.through("another public address", MOVED, |game| {
-                game.sites[who].change_address()
-            })?;
-        }
-        game.through("the line was cut for 10 s", MOVED, |game| {
-            game.sites[0].set_link(false)?;
-            game.wait(CUT)?;
-            game.sites[0].set_link(true)?;
-            game.mark();
-            Ok(())
-        })?;
-        game.through("the interface was away", MOVED, |game| {
-            let host = game.engines[1].host().clone();
-            game.sites[1].set_interface(&host, false)?;
-            game.wait(AWAY)?;
-            game.sites[1].set_interface(&host, true)?;
-            game.mark();
-            Ok(())
-        })?;
-        for who in [0, 1] {
-            game.through("the engine was killed", REBOUND, |game| {
-                game.engines[who].kill9()?;
-                game.engines[who].start_again().map(drop)
-            })?;
+        let mut game = Roaming::begin(lab, nats, line, way, flags)?;
+        for trouble in troubles {
+            let (what, deadline) = (trouble.name(), trouble.deadline());
+            let silence = game.through(*trouble)?;
+            println!(
+                "{what}: silent for {:.2} s, deadline {deadline:?}",
+                silence.as_secs_f64()
+            );
+            ensure!(silence <= deadline * PATIENCE, "{what}: silent for {silence:?}");
         }
         game.end()
     })
-}
-
-/// Two members at a game, with a stream beside it.
-struct Game {
-    sites: Vec<Site>,
-    engines: Vec<Engine>,
-    _server: PublicServer,
-    tickers: Vec<Ticker>,
-    stream: Stream,
-    way: String,
-    since: Instant,
-}
-
-impl Game {
-    fn begin(lab: &Lab, nats: [Nat; 2], line: Line, way: &str) -> Result<Self> {
-        let internet = Internet::new(lab)?;
-        let server = PublicServer::start(&internet, &[])?;
-        let options = nats.map(|nat| SiteOptions {
-            line,
-            ..SiteOptions::new(nat)
-        });
-        let sites = internet.sites(&options)?;
-        let engines: Vec<Engine> = ["Anna", "Tom"]
-            .iter()
-            .zip(&sites)
-            // A hole would lead past the relay that is looked at here.
-            .map(|(player, site)| server.engine(site.host()?, player, &["--no-punching"]))
-            .collect::<Result<_>>()?;
-        let created = engines[0].cli(&["create", "Friday night"])?;
-        engines[1].cli(&["join", created["id"].as_str().context("no ID")?])?;
-        for engine in &engines {
-            engine.wait_all_up(1, SETTLED)?;
-        }
-        let addresses: Vec<Ipv4Addr> = engines.iter().map(Engine::address).collect::<Result<_>>()?;
-        let hosts: Vec<_> = engines.iter().map(|engine| engine.host().clone()).collect();
-        let mut tickers = Vec::new();
-        for (from, to) in [(0, 1), (1, 0)] {
-            tickers.push(Ticker::start(&hosts[from], echo(&hosts[to], addresses[to])?)?);
-        }
-        let mut game = Self {
-            stream: Stream::start(&hosts[0], &hosts[1], addresses[1])?,
-            sites,
-            engines,
-            _server: server,
-            tickers,
-            way: way.to_owned(),
-            since: Instant::now(),
-        };
-        game.settle()?;
-        Ok(game)
-    }
-
-    /// From here on silence is measured.
-    fn mark(&mut self) {
-        self.since = Instant::now();
-    }
-
-    /// Lets something last, as nobody is told when it is over.
-    fn wait(&self, lasting: Duration) -> Result<()> {
-        let until = Instant::now() + lasting;
-        eventually("it has lasted long enough", lasting, || {
-            ensure!(self.stream.goes_on(), "the stream broke");
-            Ok(if Instant::now() >= until {
-                Ok(())
-            } else {
-                Err("not yet".to_owned())
-            })
-        })
-        .map(drop)
-    }
-
-    /// Until both know each other's way and their own NATs again, and all is quiet.
-    fn settle(&mut self) -> Result<()> {
-        let way = self.way.clone();
-        for engine in &self.engines {
-            engine.wait_until("settled", SETTLED, |status| {
-                let on_way = status
-                    .members()?
-                    .iter()
-                    .all(|member| member.own || member.path.as_deref() == Some(&way));
-                Ok(status.all_up(1)? && on_way)
-            })?;
-        }
-        Ok(())
-    }
-
-    /// Lets something happen in mid-game, and measures how long either hears nothing.
-    fn through(
-        &mut self,
-        what: &str,
-        deadline: Duration,
-        happen: impl FnOnce(&mut Self) -> Result<()>,
-    ) -> Result<()> {
-        self.mark();
-        happen(self)?;
-        let limit = deadline * PATIENCE;
-        let started = Instant::now();
-        // Heard again, and then for long enough that a second silence would show.
-        eventually(&format!("{what}: both hear each other"), deadline, || {
-            ensure!(self.stream.goes_on(), "{what}: the stream broke");
-            let heard = self.tickers.iter().all(|ticker| ticker.heard_since(started));
-            Ok(if heard { Ok(()) } else { Err("silence".to_owned()) })
-        })?;
-        self.wait(MOVED)?;
-        let silence = self
-            .tickers
-            .iter()
-            .map(|ticker| ticker.longest_silence(self.since));
-        let silence = silence.max().unwrap_or_default();
-        println!(
-            "{what}: silent for {:.2} s, deadline {deadline:?}",
-            silence.as_secs_f64()
-        );
-        ensure!(silence <= limit, "{what}: silent for {silence:?}");
-        self.settle()
-    }
-
-    fn end(self) -> Result<()> {
-        for ticker in self.tickers {
-            let (sent, answered) = ticker.finish();
-            println!("{answered} of {sent} datagrams were answered");
-        }
-        let bytes = self.stream.finish()?;
-        println!("{} kB by TCP, unharmed", bytes / 1000);
-        Ok(())
-    }
 }

@@ -330,12 +330,29 @@ impl Party {
             assert!(in_time, "wrong way: {}\n{}", self.story(*a, *b), self.sim.table());
             self.sim.run_for(ms(250));
         }
-        let since = self.sim.elapsed();
-        super::chatter(&mut self.sim, &self.friends, LATER, LAST);
-        self.sim.run_for(LAST + seconds(1));
+        let mut without = self.without_way(&pairs);
+        let since = loop {
+            let since = self.sim.elapsed();
+            super::chatter(&mut self.sim, &self.friends, LATER, LAST);
+            self.sim.run_for(LAST + seconds(1));
+            // Who got a hole in the middle of it, by a later try, talks again.
+            let still = self.without_way(&pairs);
+            if without.iter().all(|pair| still.contains(pair)) {
+                break since;
+            }
+            without = still;
+        };
         for (a, b) in pairs {
             self.ends_well(a, b, since);
         }
+    }
+
+    fn without_way(&self, pairs: &[(usize, usize)]) -> Vec<(usize, usize)> {
+        let no_way = |&(a, b): &(usize, usize)| {
+            let row = self.sim.row(self.friends[a], self.friends[b]);
+            row.is_none_or(|row| row.path.is_none())
+        };
+        pairs.iter().copied().filter(no_way).collect()
     }
 
     fn reachable(&self, a: usize, b: usize) -> bool {

@@ -1,6 +1,7 @@
 //! Relays in mid-play: left for a direct way, dying, coming back, better ones, and hours of all that.
 
 use super::{minutes, ms, seconds};
+use lanrage_proto::FaultCode;
 use lanrage_proto::ipc::{PathKind, PeerState, PeerTrouble};
 use lanrage_tests::sim::{Link, Looks, Nat, Node, Place, Sim};
 use std::collections::BTreeSet;
@@ -222,6 +223,7 @@ fn when_all_relays_are_gone_direct_friends_play_on_and_the_others_are_back_with_
         far.sim.run_for(seconds(1));
         let row = far.sim.row(from, to).unwrap();
         assert_eq!((row.path, row.trouble), (None, Some(PeerTrouble::NoRelay)));
+        assert!(far.sim.has_condition(from, FaultCode::NoRelay));
     }
     far.sim.run_for(minutes(1));
     far.sim.restart_relay(far.relays[1]);
@@ -231,6 +233,9 @@ fn when_all_relays_are_gone_direct_friends_play_on_and_the_others_are_back_with_
         pair.iter()
             .all(|(from, to)| sim.peer(*from, *to) == Some(PeerState::Connected))
     });
+    for node in [a, b] {
+        assert!(!far.sim.has_condition(node, FaultCode::NoRelay));
+    }
     far.sim.run_for(minutes(4));
     for (from, to) in [(a, zoe), (zoe, a)] {
         let (sent, arrived) = far.sim.carried(from, to, since);

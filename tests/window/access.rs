@@ -36,14 +36,27 @@ async fn a_party_is_created_shared_and_left_with_the_keyboard_alone() -> Result<
     window.shows("Create a party", SHOWN).await?;
     // Where the focus is shows only in a window that has the keyboard.
     desktop::focus()?;
+    tab_to(&window, "Settings").await?;
     tab_to(&window, "Your name").await?;
-    tab_to(&window, "Party name").await?;
     tab_to(&window, "Create a party").await?;
     let ring = "return getComputedStyle(document.activeElement).outlineStyle;";
     ensure!(window.evaluate(ring).await? == "solid", "the focus does not show");
     window.picture("keyboard-focus").await?;
-    tab_to(&window, "Party ID or invite").await?;
-    tab_to(&window, "Join").await?;
+    tab_to(&window, "Join with an ID").await?;
+    window.keys(Key::Enter).await?;
+    ensure!(
+        window.focus().await? == "Party ID or invite",
+        "the focus is on {:?}",
+        window.focus().await?
+    );
+    tab_to(&window, "Back").await?;
+    window.keys(Key::Enter).await?;
+    ensure!(
+        window.focus().await? == "Join with an ID",
+        "the focus is on {:?}",
+        window.focus().await?
+    );
+    tab_to(&window, "Change").await?;
     tab_to(&window, "Your name").await?;
     window.keys(Key::Control + "a").await?;
     window.keys("Robin" + Key::Enter).await?;
@@ -52,10 +65,14 @@ async fn a_party_is_created_shared_and_left_with_the_keyboard_alone() -> Result<
     tab_to(&window, "Copy the invite for your friends").await?;
     window.keys(Key::Enter).await?;
     window.shows("Copied. Paste it to your friends.", SHOWN).await?;
-    tab_to(&window, "Copy Robin's address 10.66.0.1").await?;
-    tab_to(&window, "Copy Ben's address 10.66.0.4").await?;
+    tab_to(&window, "Share").await?;
+    tab_to(&window, "Robin (host) you 10.66.0.1").await?;
     window.keys(Key::Space).await?;
-    window.shows("copied", SHOWN).await?;
+    tab_to(&window, "Copy Robin's address 10.66.0.1").await?;
+    window.keys(Key::Space).await?;
+    window
+        .becomes("the address copied", SHOWN, |page| page.contains("Copied"))
+        .await?;
     window.picture("keyboard-address").await?;
     tab_to(&window, "Leave").await?;
     window.keys(Key::Enter).await?;

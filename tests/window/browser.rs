@@ -12,6 +12,8 @@ use lanrage_tests::lab::PATIENCE;
 use serde_json::json;
 use thirtyfour::prelude::*;
 
+use crate::desktop;
+
 /// From the window's start to its first screen, as a player would put up with it.
 const START: Duration = Duration::from_secs(2);
 /// A driver that has no window by then will not get one.
@@ -22,6 +24,9 @@ const ATTEMPTS: usize = 3;
 const EVERY: Duration = Duration::from_millis(50);
 /// WebKit's pictures may be this old.
 const PICTURE_LAG: Duration = Duration::from_millis(1200);
+
+/// From a frame that the page has drawn to its being on the display, generously.
+const DISPLAY_LAG: Duration = Duration::from_millis(120);
 
 /// How the desktop is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +50,27 @@ impl Window {
         Self::open_with(socket, theme, &[]).await
     }
 
+    /// As [`Window::open`], by a link that was clicked somewhere.
+    pub(crate) async fn open_by(socket: &Path, theme: Theme, link: &str) -> Result<Self> {
+        Self::start(socket, theme, &[], &[link]).await
+    }
+
     /// As [`Window::open`], with these variables in its environment.
     pub(crate) async fn open_with(socket: &Path, theme: Theme, variables: &[(&str, &Path)]) -> Result<Self> {
+        Self::start(socket, theme, variables, &[]).await
+    }
+
+    async fn start(
+        socket: &Path,
+        theme: Theme,
+        variables: &[(&str, &Path)],
+        arguments: &[&str],
+    ) -> Result<Self> {
         let program =
             PathBuf::from(env::var_os("LANRAGE_WINDOW").context("LANRAGE_WINDOW names no program")?);
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            match Self::attempt(&program, socket, theme, variables).await {
+            match Self::attempt(&program, socket, theme, variables, arguments).await {
                 Ok(window) => return Ok(window),
                 // On a busy machine the driver loses sight of the app it has just started, and neither ever says so.
                 Err(error) => {
@@ -69,6 +88,7 @@ impl Window {
         socket: &Path,
         theme: Theme,
         variables: &[(&str, &Path)],
+        arguments: &[&str],
     ) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let mut driver = Command::new("WebKitWebDriver");
@@ -78,11 +98,15 @@ impl Window {
             .env("LANRAGE_SOCKET", socket)
             .envs(variables.iter().copied())
             .stdin(Stdio::null());
+        // What the app writes for its user goes where the rest of this desktop's is.
+        if let Some(home) = env::var_os("XDG_CONFIG_HOME") {
+            driver.env("HOME", home);
+        }
         if theme == Theme::Dark {
             driver.env("GTK_THEME", "Adwaita:dark");
         }
         let mut driver = driver.spawn().context("WebKitWebDriver can't be started")?;
-        let opened = tokio::time::timeout(OPENED, session(port, program, &mut driver)).await;
+        let opened = tokio::time::timeout(OPENED, session(port, program, arguments, &mut driver)).await;
         match opened.unwrap_or_else(|_| Err(anyhow!("no session within {OPENED:?}"))) {
             Ok(page) => Ok(Self {
                 page,
@@ -176,6 +200,33 @@ impl Window {
         Ok(())
     }
 
+    /// Replaces what the field with this id holds by `text`.
+    pub(crate) async fn fill_id(&self, id: &str, text: &str) -> Result<()> {
+        let field = self.page.find(By::Id(id)).await;
+        let field = field.with_context(|| format!("no field {id:?}"))?;
+        field.clear().await?;
+        field.send_keys(text).await?;
+        Ok(())
+    }
+
+    /// Clicks the first thing that this CSS selector finds.
+    pub(crate) async fn click(&self, selector: &str) -> Result<()> {
+        let wanted = self.page.find(By::Css(selector)).await;
+        wanted
+            .with_context(|| format!("nothing is {selector}"))?
+            .click()
+            .await?;
+        Ok(())
+    }
+
+    /// Opens or closes the details of the member whose name starts so.
+    pub(crate) async fn unfold(&self, name: &str) -> Result<()> {
+        let path = format!("//li//button[@aria-expanded][starts-with(normalize-space(), '{name}')]");
+        let row = self.page.find(By::XPath(path)).await;
+        row.with_context(|| format!("no row of {name}"))?.click().await?;
+        Ok(())
+    }
+
     /// Presses keys, as WebDriver writes them.
     pub(crate) async fn keys(&self, keys: impl Into<TypingData>) -> Result<()> {
         let focused = self.page.active_element().await?;
@@ -186,7 +237,8 @@ impl Window {
     /// What the focus is on: a button's name or a field's label.
     pub(crate) async fn focus(&self) -> Result<String> {
         let name = "const at = document.activeElement;\
-                    return at.getAttribute('aria-label') ?? at.labels?.[0]?.textContent ?? at.textContent.trim();";
+                    return (at.getAttribute('aria-label') ?? at.labels?.[0]?.textContent ?? at.textContent)\
+                    .replace(/\\s+/g, ' ').trim();";
         Ok(self
             .evaluate(name)
             .await?
@@ -225,6 +277,13 @@ impl Window {
             self.page.screenshot_as_png().await?,
         )?;
         Ok(())
+    }
+
+    /// As [`Window::picture`], of what the display shows, under just this name. The page must have been drawn. Returns
+    /// the program that still writes it.
+    pub(crate) async fn snapshot(&self, name: &str) -> Result<Child> {
+        tokio::time::sleep(DISPLAY_LAG).await;
+        desktop::photograph(&pictures()?.join(format!("{name}.png")))
     }
 
     /// Closes the window and waits until its process is gone: the next one must not take it for a running first.
@@ -288,9 +347,12 @@ impl Drop for Window {
 }
 
 /// Waits for the driver and lets it open the window.
-async fn session(port: u16, program: &Path, driver: &mut Child) -> Result<WebDriver> {
+async fn session(port: u16, program: &Path, arguments: &[&str], driver: &mut Child) -> Result<WebDriver> {
     let mut capabilities = Capabilities::new();
-    capabilities.set("webkitgtk:browserOptions", json!({ "binary": program }))?;
+    capabilities.set(
+        "webkitgtk:browserOptions",
+        json!({ "binary": program, "args": arguments }),
+    )?;
     let url = format!("http://127.0.0.1:{port}");
     let started = Instant::now();
     loop {

@@ -1,12 +1,15 @@
 //! What a desktop does with a window: sees whether it is there, and asks it to close.
 
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lanrage_tests::lab::PATIENCE;
 use x11rb::connection::Connection;
 use x11rb::protocol::xproto::{
-    AtomEnum, ClientMessageEvent, ConnectionExt, EventMask, InputFocus, MapState, Window,
+    AtomEnum, ClientMessageEvent, ConnectionExt, EventMask, ImageFormat, InputFocus, MapState, Window,
 };
 
 /// From a click to the window's being there or gone.
@@ -49,6 +52,34 @@ pub(crate) async fn is_visible(wanted: bool) -> Result<()> {
         tokio::time::sleep(EVERY).await;
     }
     Ok(())
+}
+
+/// Takes a picture of the window as it is on the display now. Returns the program that writes it.
+pub(crate) fn photograph(path: &Path) -> Result<Child> {
+    let (connection, _) = x11rb::connect(None)?;
+    let window = visible(&connection)?.context("there is no window to be seen")?;
+    let size = connection.get_geometry(window)?.reply()?;
+    let image = connection
+        .get_image(
+            ImageFormat::Z_PIXMAP,
+            window,
+            0,
+            0,
+            size.width,
+            size.height,
+            u32::MAX,
+        )?
+        .reply()?;
+    // At 24 bits of depth a pixel is four bytes, the last of which says nothing (X protocol, byte order of this computer).
+    let mut convert = Command::new("convert")
+        .args(["-size", &format!("{}x{}", size.width, size.height), "-depth", "8"])
+        .args(["bgra:-", "-alpha", "off"])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("ImageMagick's convert can't be started")?;
+    convert.stdin.take().context("no input")?.write_all(&image.data)?;
+    Ok(convert)
 }
 
 /// Gives the window the keyboard, as a click on it does.

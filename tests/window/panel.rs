@@ -1,7 +1,7 @@
 //! A panel without a screen: the tray icon registers here, and its menu is read and clicked over D-Bus.
 //!
 //! It plays the part of `org.kde.StatusNotifierWatcher` on this test's own session bus, as KDE's and Xfce's panels
-//! do; the menu speaks `com.canonical.dbusmenu`.
+//! do; the menu speaks `com.canonical.dbusmenu`. Notifications arrive here as well.
 
 use std::collections::HashMap;
 use std::fs;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lanrage_tests::lab::PATIENCE;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use zbus::message::Header;
 use zbus::zvariant::{OwnedObjectPath, OwnedValue, Value};
 use zbus::{Connection, connection, interface, proxy};
@@ -26,6 +26,7 @@ type Place = (String, String);
 pub(crate) struct Panel {
     connection: Connection,
     registered: watch::Receiver<Option<Place>>,
+    notified: mpsc::UnboundedReceiver<String>,
 }
 
 /// A line of the menu, as a desktop would draw it.
@@ -40,15 +41,25 @@ impl Panel {
     /// Opens a panel on the session bus.
     pub(crate) async fn open() -> Result<Self> {
         let (tell, registered) = watch::channel(None);
+        let (notify, notified) = mpsc::unbounded_channel();
         let connection = connection::Builder::session()?
             .serve_at("/StatusNotifierWatcher", Watcher { tell })?
             .name("org.kde.StatusNotifierWatcher")?
+            .serve_at("/org/freedesktop/Notifications", Notifications { notify })?
+            .name("org.freedesktop.Notifications")?
             .build()
             .await?;
         Ok(Self {
             connection,
             registered,
+            notified,
         })
+    }
+
+    /// Waits for the next notification and returns its text.
+    pub(crate) async fn notification(&mut self) -> Result<String> {
+        let next = tokio::time::timeout(SHOWN * PATIENCE, self.notified.recv()).await;
+        next.context("no notification came")?.context("no notifications")
     }
 
     /// Waits for the icon. Call it once the app runs.
@@ -86,6 +97,23 @@ impl Icon {
     /// The menu without the lines between its groups.
     pub(crate) async fn lines(&self) -> Result<Vec<Line>> {
         let (_, (_, _, children)) = self.menu.get_layout(0, 1, &[]).await?;
+        Self::read(children)
+    }
+
+    /// The lines of the menu below the line with this text.
+    pub(crate) async fn lines_below(&self, text: &str) -> Result<Vec<Line>> {
+        let lines = self.lines().await?;
+        let above = lines
+            .iter()
+            .find(|line| line.text == text)
+            .with_context(|| format!("no {text:?} in {lines:#?}"))?;
+        // As a panel that opens a menu does: it may be filled only then.
+        self.menu.about_to_show(above.id).await?;
+        let (_, (_, _, children)) = self.menu.get_layout(above.id, 1, &[]).await?;
+        Self::read(children)
+    }
+
+    fn read(children: Vec<OwnedValue>) -> Result<Vec<Line>> {
         let mut lines = Vec::new();
         for child in children {
             let (id, properties, _): (i32, HashMap<String, OwnedValue>, Vec<OwnedValue>) =
@@ -174,6 +202,40 @@ impl Watcher {
     }
 }
 
+struct Notifications {
+    notify: mpsc::UnboundedSender<String>,
+}
+
+/// What shows notifications (Desktop Notifications Specification 1.2).
+#[interface(name = "org.freedesktop.Notifications")]
+impl Notifications {
+    #[expect(clippy::too_many_arguments, reason = "the specification's")]
+    fn notify(
+        &self,
+        _app: &str,
+        _replaces: u32,
+        _icon: &str,
+        _summary: &str,
+        body: &str,
+        _actions: Vec<String>,
+        _hints: HashMap<String, OwnedValue>,
+        _timeout: i32,
+    ) -> u32 {
+        // Nobody may wait for any.
+        let _ = self.notify.send(body.to_owned());
+        1
+    }
+
+    fn get_capabilities(&self) -> Vec<String> {
+        vec!["body".to_owned()]
+    }
+
+    fn get_server_information(&self) -> (String, String, String, String) {
+        let text = str::to_owned;
+        (text("panel"), text("LANrage's tests"), text("1"), text("1.2"))
+    }
+}
+
 #[proxy(interface = "org.kde.StatusNotifierItem", assume_defaults = false)]
 trait Item {
     #[zbus(property(emits_changed_signal = "false"))]
@@ -189,6 +251,8 @@ type Layout = (u32, (i32, HashMap<String, OwnedValue>, Vec<OwnedValue>));
 #[proxy(interface = "com.canonical.dbusmenu", assume_defaults = false)]
 trait Menu {
     fn get_layout(&self, parent: i32, depth: i32, properties: &[&str]) -> zbus::Result<Layout>;
+
+    fn about_to_show(&self, id: i32) -> zbus::Result<bool>;
 
     fn event(&self, id: i32, event: &str, data: Value<'_>, timestamp: u32) -> zbus::Result<()>;
 }

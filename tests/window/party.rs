@@ -20,12 +20,12 @@ async fn a_party_is_created_shared_joined_watched_and_left_in_the_window() -> Re
         window.shows("Create a party", felt::START).await?;
         window.picture("start").await?;
         window.fill("Your name", "Anna").await?;
+        window.press("Change").await?;
         window.fill("Party name", "Friday night").await?;
         window.press("Create a party").await?;
         window.shows("Just you so far", felt::CREATE).await?;
+        window.shows("The invite is on your clipboard.", CLICK).await?;
         window.picture("party-alone").await?;
-        window.press("Copy the invite for your friends").await?;
-        window.shows("Copied. Paste it to your friends.", CLICK).await?;
         let invite = clipboard::text()?;
         let own = party.engines[0].status()?;
         ensure!(
@@ -71,6 +71,7 @@ async fn a_pasted_chat_line_joins_and_a_mistyped_id_says_what_helps() -> Result<
     let window = Window::open(&party.engines[1].socket(), Theme::Light).await?;
     window.shows("Create a party", felt::START).await?;
     window.fill("Your name", "Tom").await?;
+    window.press("Join with an ID").await?;
 
     let wrong = mistyped(&party.id)?;
     window.fill("Party ID or invite", &wrong).await?;

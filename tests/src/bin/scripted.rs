@@ -23,9 +23,9 @@ async fn main() -> Result<()> {
     let scenes = scenes::all();
     let names: Vec<&str> = scenes.iter().map(|(name, _)| *name).collect();
     let scene = scenes.iter().find(|(name, _)| *name == arguments.scene);
-    let (_, status) = scene.with_context(|| format!("there is {}", names.join(", ")))?;
+    let (_, scene) = scene.with_context(|| format!("there is {}", names.join(", ")))?;
     let engine = Scripted::start(&arguments.socket)?;
-    engine.show(status.clone());
+    engine.stage(scene);
     tokio::signal::ctrl_c().await?;
     Ok(())
 }

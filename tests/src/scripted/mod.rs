@@ -1,9 +1,10 @@
 //! A scripted engine: it speaks the real IPC, moves no packet and needs no rights. With it the window can be
 //! seen and tested in any state, on any system.
 //!
-//! [`Scripted::show`] sets a state; the verbs play one: `create` and `join` take their steps, friends drop in,
-//! pings wander, `leave` ends it.
+//! [`Scripted::show`] sets a state and [`Scripted::stage`] a whole scene, refusals included; the verbs play one: `create` and
+//! `join` take their steps, friends drop in, pings wander, `leave` ends it.
 
+mod desk;
 mod play;
 pub mod scenes;
 
@@ -14,10 +15,15 @@ use anyhow::{Context, Result};
 use futures_util::{SinkExt, StreamExt};
 use lanrage_platform::ipc::{Listener, Stream};
 use lanrage_proto::ipc::{Answer, Call, Event, Frame, Message, Reply, Status, VERSION};
+use lanrage_proto::settings::SettingsReport;
 use lanrage_proto::{Fault, FaultCode, limits};
+use scenes::Scene;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+/// The id of answers about the connection itself, which ends with them.
+const CONNECTION: u64 = 0;
 
 type Frames = Framed<Stream, LengthDelimitedCodec>;
 
@@ -39,6 +45,7 @@ impl Scripted {
             status: watch::Sender::new(scenes::idle()),
             refusal: Mutex::default(),
             playing: Mutex::default(),
+            settings: Mutex::new(desk::settings()),
         });
         let door = tokio::spawn(accept(listener, Arc::clone(&engine)));
         Ok(Self { engine, door })
@@ -47,8 +54,25 @@ impl Scripted {
     /// Shows this state to everyone who watches, and refuses nothing.
     pub fn show(&self, status: Status) {
         self.engine.stop_playing();
-        *self.engine.refusal.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.engine.refuse(None);
         self.engine.status.send_replace(status);
+    }
+
+    /// Sets a scene.
+    pub fn stage(&self, scene: &Scene) {
+        match scene {
+            Scene::Shows(status) => self.show((**status).clone()),
+            Scene::Refuses(fault) => {
+                self.show(scenes::idle());
+                self.engine.refuse(Some(Refusal::Entering(fault.clone())));
+            }
+            Scene::Away(fault) => {
+                self.engine.stop_playing();
+                self.engine.refuse(Some(Refusal::Everything(fault.clone())));
+                // Who watches is told as well.
+                self.engine.status.send_modify(|_| {});
+            }
+        }
     }
 
     /// What it shows now.
@@ -57,9 +81,9 @@ impl Scripted {
         self.engine.status.borrow().clone()
     }
 
-    /// Refuses every call from now on.
+    /// Refuses every create and join from now on.
     pub fn refuse(&self, fault: Fault) {
-        *self.engine.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        self.engine.refuse(Some(Refusal::Entering(fault)));
     }
 }
 
@@ -70,11 +94,21 @@ impl Drop for Scripted {
     }
 }
 
+/// What is refused, and why.
+#[derive(Debug, Clone)]
+enum Refusal {
+    /// Every create and join.
+    Entering(Fault),
+    /// Every call, those that go on as well: for who asks there is no engine.
+    Everything(Fault),
+}
+
 #[derive(Debug)]
 struct Engine {
     status: watch::Sender<Status>,
-    refusal: Mutex<Option<Fault>>,
+    refusal: Mutex<Option<Refusal>>,
     playing: Mutex<Option<JoinHandle<()>>>,
+    settings: Mutex<SettingsReport>,
 }
 
 impl Engine {
@@ -89,11 +123,25 @@ impl Engine {
         *self.playing.lock().unwrap_or_else(PoisonError::into_inner) = Some(tokio::spawn(play));
     }
 
+    fn refuse(&self, refusal: Option<Refusal>) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+    }
+
+    /// Why this is refused, if it is.
     fn refusal(&self, frame: &Frame) -> Option<Fault> {
         if frame.ipc != VERSION {
             let fault = Fault::new(FaultCode::EngineVersion);
             return Some(fault.with("theirs", frame.ipc).with("ours", VERSION));
         }
+        match self.refused()? {
+            Refusal::Everything(fault) => Some(fault),
+            Refusal::Entering(fault) => {
+                matches!(frame.call, Call::Create { .. } | Call::Join { .. }).then_some(fault)
+            }
+        }
+    }
+
+    fn refused(&self) -> Option<Refusal> {
         self.refusal
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -145,12 +193,16 @@ async fn serve(mut frames: Frames, engine: &Arc<Engine>) -> Result<()> {
                 .await?;
                 return watch(frames, engine).await;
             }
-            // The window does not ask for it.
-            Call::Doctor => Err(Fault::new(FaultCode::RequestInvalid).with("reason", "doctor")),
+            Call::Doctor => Ok(engine.doctor()),
+            Call::Settings => Ok(engine.settings()),
+            Call::Change { change } => engine.change(change),
+            Call::TestControl { address } => desk::test_control(&address),
+            Call::Log { from } => Ok(desk::log(from)),
             Call::Status => Ok(Reply::Status(engine.status.borrow().clone())),
             Call::Create { party, player } => play::create(engine, &party, player).await,
             Call::Join { text, player } => play::join(engine, &text, player).await,
             Call::Leave => play::leave(engine).await,
+            Call::Rules { change } => play::rules(engine, change),
         };
         say(&mut frames, Message::Answer(Answer { id, result })).await?;
     }
@@ -161,6 +213,13 @@ async fn watch(mut frames: Frames, engine: &Engine) -> Result<()> {
     let mut changes = engine.status.subscribe();
     loop {
         let status = changes.borrow_and_update().clone();
+        if let Some(Refusal::Everything(fault)) = engine.refused() {
+            let answer = Answer {
+                id: CONNECTION,
+                result: Err(fault),
+            };
+            return say(&mut frames, Message::Answer(answer)).await;
+        }
         say(&mut frames, Message::Event(Event { status })).await?;
         tokio::select! {
             changed = changes.changed() => changed?,

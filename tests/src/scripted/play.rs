@@ -6,6 +6,7 @@ use std::time::Duration;
 use lanrage_proto::ipc::{
     ControlState, Created, Joined, MemberStatus, PartyState, PathKind, PeerState, Reply, Status,
 };
+use lanrage_proto::lobby::RulesChange;
 use lanrage_proto::{Fault, FaultCode, Invite, PartyName, PlayerName};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
@@ -74,6 +75,22 @@ pub(super) async fn leave(engine: &Arc<Engine>) -> Result<Reply, Fault> {
     sleep(STEP).await;
     engine.status.send_replace(scenes::idle());
     Ok(Reply::Done)
+}
+
+/// Lets friends reach something else, or carries other announces.
+pub(super) fn rules(engine: &Arc<Engine>, change: RulesChange) -> Result<Reply, Fault> {
+    let changed = engine.status.send_if_modified(|status| {
+        let party = status.party.as_mut();
+        party.is_some_and(|party| {
+            party.rules = change.applied_to(party.rules);
+            true
+        })
+    });
+    if changed {
+        Ok(Reply::Done)
+    } else {
+        Err(FaultCode::NotInParty.into())
+    }
 }
 
 /// Plays the way in and the party after it. Returns when the party is active; a leave in between cancels.

@@ -1,29 +1,69 @@
 //! States that a window may have to show.
 
+mod troubles;
+
+use lanrage_proto::Fault;
 use lanrage_proto::ipc::{
     ControlMode, ControlState, ControlStatus, EngineState, EngineStatus, MemberStatus, NatStatus, NatType,
-    PartyState, PartyStatus, PathKind, PeerState, Status,
+    PartyState, PartyStatus, PathKind, PeerState, PeerTrouble, Status,
 };
-use lanrage_proto::{Fault, FaultCode};
 
 /// The party ID in every scene.
 pub const ID: &str = "K7QF-9M2X-RT4B-W8HD-5NC7";
 
+/// What a scripted engine does before the window.
+#[derive(Debug, Clone)]
+pub enum Scene {
+    /// It shows this.
+    Shows(Box<Status>),
+    /// There is no party, and every create and join is refused for this.
+    Refuses(Fault),
+    /// It can't be talked to, for this reason.
+    Away(Fault),
+}
+
+impl Scene {
+    /// What is wrong in it, if anything: the first thing that the window says.
+    #[must_use]
+    pub fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::Shows(status) => status.conditions.first(),
+            Self::Refuses(fault) | Self::Away(fault) => Some(fault),
+        }
+    }
+}
+
 /// Every scene by name.
 #[must_use]
-pub fn all() -> Vec<(&'static str, Status)> {
-    vec![
+pub fn all() -> Vec<(&'static str, Scene)> {
+    let mut all: Vec<(&str, Scene)> = well()
+        .into_iter()
+        .chain(troubles::shown())
+        .map(|(name, status)| (name, Scene::Shows(Box::new(status))))
+        .collect();
+    all.extend(troubles::refused().map(|(name, fault)| (name, Scene::Refuses(fault))));
+    all.extend(troubles::away().map(|(name, fault)| (name, Scene::Away(fault))));
+    all
+}
+
+/// Parties and ways into one, with nothing wrong but what members have.
+fn well() -> [(&'static str, Status); 16] {
+    [
         ("idle", idle()),
-        ("no-rights", with(idle(), FaultCode::NoRights)),
         ("creating", creating()),
         ("joining", joining()),
         ("alone", in_party(vec![me(1, "Anna", true)])),
+        ("connecting", with_tom(unreached(2, "Tom", PeerState::Connecting))),
         ("direct", direct()),
+        ("lan", with_tom(peer(2, "Tom", PathKind::Lan, 0.4))),
+        ("relayed", with_tom(peer(2, "Tom", PathKind::Relayed, 44.0))),
+        ("degraded", with_tom(degraded(2, "Tom"))),
+        ("left", with_tom(unreached(2, "Tom", PeerState::Disconnected))),
+        ("lost", with_tom(lost(2, "Tom"))),
+        ("failed", with_tom(failed(2, "Tom"))),
         ("mixed", mixed()),
         ("crowd", crowd()),
         ("long-names", long_names()),
-        ("control-away", control_away()),
-        ("liar", liar()),
         ("another-user", another_user()),
     ]
 }
@@ -78,23 +118,15 @@ pub fn direct() -> Status {
 pub fn mixed() -> Status {
     let mut host = peer(1, "Anna", PathKind::Direct, 12.3);
     host.host = true;
-    let mut weak = peer(
-        5,
-        "Maximilian the Unreasonably Long-Named",
-        PathKind::Direct,
-        141.0,
-    );
-    weak.state = PeerState::Degraded;
-    weak.loss = Some(0.08);
-    weak.jitter_ms = Some(44.0);
+    let weak = degraded(5, "Maximilian the Unreasonably Long-Named");
     in_party(vec![
         host,
         me(2, "Tom", false),
         peer(3, "Kim", PathKind::Relayed, 38.2),
         unreached(4, "Zoë", PeerState::Connecting),
         weak,
-        unreached(6, "Ben", PeerState::Lost),
-        unreached(7, "", PeerState::Failed),
+        lost(6, "Ben"),
+        failed(7, ""),
         unreached(8, "Ola", PeerState::Disconnected),
     ])
 }
@@ -134,28 +166,6 @@ pub fn long_names() -> Status {
         unreached(4, &"x".repeat(40), PeerState::Lost),
     ]);
     name(&mut status, &"W".repeat(40));
-    status
-}
-
-fn control_away() -> Status {
-    let mut status = with(direct(), FaultCode::ControlAway);
-    status.engine.control = ControlStatus {
-        mode: ControlMode::Remote,
-        state: ControlState::Away,
-    };
-    if let Some(party) = &mut status.party {
-        party.state = PartyState::Rejoining;
-    }
-    status
-}
-
-fn liar() -> Status {
-    let mut status = direct();
-    status.conditions = vec![
-        Fault::new(FaultCode::KeyChanged).with("member", "Tom"),
-        Fault::new(FaultCode::LeaseClash).with("member", "Zoë"),
-    ];
-    status.engine.state = EngineState::Degraded;
     status
 }
 
@@ -201,6 +211,37 @@ pub fn peer(slot: u8, name: &str, path: PathKind, rtt_ms: f64) -> MemberStatus {
     }
 }
 
+/// A peer that is up and bad to play with.
+#[must_use]
+pub fn degraded(slot: u8, name: &str) -> MemberStatus {
+    MemberStatus {
+        state: PeerState::Degraded,
+        loss: Some(0.08),
+        jitter_ms: Some(44.0),
+        trouble: Some(PeerTrouble::Loss),
+        ..peer(slot, name, PathKind::Direct, 141.0)
+    }
+}
+
+/// A peer that has gone silent.
+#[must_use]
+pub fn lost(slot: u8, name: &str) -> MemberStatus {
+    MemberStatus {
+        trouble: Some(PeerTrouble::Silent),
+        ..unreached(slot, name, PeerState::Lost)
+    }
+}
+
+/// A peer that was never reached.
+#[must_use]
+pub fn failed(slot: u8, name: &str) -> MemberStatus {
+    MemberStatus {
+        trouble: Some(PeerTrouble::NoRelay),
+        nat: NatType::Symmetric,
+        ..unreached(slot, name, PeerState::Failed)
+    }
+}
+
 /// A peer to whom there is no way.
 #[must_use]
 pub fn unreached(slot: u8, name: &str, state: PeerState) -> MemberStatus {
@@ -235,13 +276,13 @@ fn entering(state: PartyState, name: &str, control: ControlState) -> Status {
     status
 }
 
+/// Anna's party with one friend.
+fn with_tom(tom: MemberStatus) -> Status {
+    in_party(vec![me(1, "Anna", true), tom])
+}
+
 fn name(status: &mut Status, name: &str) {
     if let Some(party) = &mut status.party {
         name.clone_into(&mut party.name);
     }
-}
-
-fn with(mut status: Status, code: FaultCode) -> Status {
-    status.conditions.push(code.into());
-    status
 }

@@ -1,11 +1,13 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { afterEach, expect, test } from "vitest";
 import { FAULT_CODES } from "../bindings/ipc";
-import en from "../lang/en.json";
+import { bestOf, LANGUAGES, speak } from "./language.svelte";
 import { faultAdvice, names, t } from "./text";
 
-const catalogue: Record<string, string> = en;
+const { catalogue } = LANGUAGES.en;
+
+afterEach(() => speak("en"));
 
 test("every fault has its sentence and its action", () => {
   for (const code of FAULT_CODES) {
@@ -46,4 +48,38 @@ test("numbers take the right form and names become a list", () => {
   expect(t("verdict.players", { count: 1 })).toBe("1 player");
   expect(t("verdict.players", { count: 4 })).toBe("4 players");
   expect(names(["Tom", "Zoë", "Ana"])).toBe("Tom, Zoë and Ana");
+});
+
+test("every language says everything, with the same values in it", () => {
+  const holes = (text: string) => [...text.matchAll(/\{(\w+)\}/g)].map(([, name]) => name).sort();
+  for (const [tag, { catalogue: other }] of Object.entries(LANGUAGES)) {
+    expect(Object.keys(other).sort(), tag).toEqual(Object.keys(catalogue).sort());
+    for (const [key, text] of Object.entries(other)) {
+      expect(text.trim(), `${tag}: ${key}`).not.toBe("");
+      expect(holes(text), `${tag}: ${key}`).toEqual(holes(catalogue[key] ?? ""));
+    }
+  }
+});
+
+test("a sentence ends in every language as it does in English", () => {
+  for (const [tag, { catalogue: other }] of Object.entries(LANGUAGES)) {
+    const open = Object.keys(catalogue).filter(
+      (key) => /[.!?]$/.test(catalogue[key] ?? "") !== /[.!?]$/.test(other[key] ?? ""),
+    );
+    expect(open, tag).toEqual([]);
+  }
+});
+
+test("German is spoken where it is wanted, down to lists and numbers", () => {
+  speak("de");
+  expect(document.documentElement.lang).toBe("de");
+  expect(t("verdict.players", { count: 4 })).toBe("4 Spieler");
+  expect(names(["Tom", "Zoë", "Ana"])).toBe("Tom, Zoë und Ana");
+  expect(faultAdvice({ code: "port_taken", details: { port: "51820" } }).message).toBe("UDP-Port 51820 ist schon belegt.");
+});
+
+test("the first language of the system that there is counts, a dialect as its language", () => {
+  expect(bestOf(["fr-FR", "de-AT", "en-US"])).toBe("de");
+  expect(bestOf(["fr"])).toBe("en");
+  expect(bestOf([])).toBe("en");
 });

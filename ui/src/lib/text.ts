@@ -1,11 +1,30 @@
-/** The window's words, all from one catalogue. */
+/** The window's words, from the catalogue of the language that it speaks. */
 
 import type { Fault } from "../bindings/ipc";
-import en from "../lang/en.json";
+import { language, LANGUAGES, type Language } from "./language.svelte";
 
-const catalogue: Record<string, string> = en;
-const plural = new Intl.PluralRules("en");
-const conjunction = new Intl.ListFormat("en-GB", { type: "conjunction" });
+/** How a language counts and lists. */
+interface Grammar {
+  plural: Intl.PluralRules;
+  conjunction: Intl.ListFormat;
+}
+
+const grammars = new Map<Language, Grammar>();
+
+function grammar(): Grammar {
+  const tag = language();
+  let known = grammars.get(tag);
+  if (!known) {
+    // No comma before the last "and", as British English has it.
+    const lists = tag === "en" ? "en-GB" : tag;
+    known = {
+      plural: new Intl.PluralRules(tag),
+      conjunction: new Intl.ListFormat(lists, { type: "conjunction" }),
+    };
+    grammars.set(tag, known);
+  }
+  return known;
+}
 
 export type Values = Record<string, string | number>;
 
@@ -14,14 +33,16 @@ export type Values = Record<string, string | number>;
  * language's plural rules say.
  */
 export function t(key: string, values: Values = {}): string {
+  const { catalogue } = LANGUAGES[language()];
   const count = values["count"];
-  const text = (typeof count === "number" ? catalogue[`${key}.${plural.select(count)}`] : undefined) ?? catalogue[key];
-  return (text ?? key).replace(/\{(\w+)\}/g, (_, name: string) => String(values[name] ?? "?"));
+  const counted = typeof count === "number" ? catalogue[`${key}.${grammar().plural.select(count)}`] : undefined;
+  const text = counted ?? catalogue[key] ?? key;
+  return text.replace(/\{(\w+)\}/g, (_, name: string) => String(values[name] ?? "?"));
 }
 
 /** Names as a list in words: "Tom", "Tom and Zoë", "Tom, Zoë and Ana". */
 export function names(list: string[]): string {
-  return conjunction.format(list);
+  return grammar().conjunction.format(list);
 }
 
 /** What is wrong, and what helps. */

@@ -19,10 +19,9 @@ export function endsForOthers(party: Party): boolean {
 }
 
 export function verdict(party: Party): string {
-  const members = present(party);
-  const peers = members.filter((member) => !member.self);
+  const peers = present(party).filter((member) => !member.self);
   if (peers.length === 0) return t("verdict.alone");
-  const parts = [`${t("verdict.players", { count: members.length })}, ${connection(peers)}.`];
+  const parts = [standing(party)];
   const pings = peers.flatMap((peer) => (isUp(peer) && peer.rtt_ms !== null ? [peer.rtt_ms] : []));
   if (pings.length > 0) {
     const key = pings.length === 1 ? "verdict.ping" : "verdict.worst_ping";
@@ -31,12 +30,21 @@ export function verdict(party: Party): string {
   return parts.join(" ");
 }
 
+/** The verdict without its numbers, which change all the time: to be read aloud when it changes. */
+export function standing(party: Party): string {
+  const members = present(party);
+  const peers = members.filter((member) => !member.self);
+  if (peers.length === 0) return t("verdict.alone");
+  return `${t("verdict.players", { count: members.length })}, ${connection(peers)}.`;
+}
+
 /** A round-trip time as players write it: whole milliseconds, "<1" below one. */
 export function milliseconds(rtt: number): string {
   return rtt < 1 ? "<1" : String(Math.round(rtt));
 }
 
-function isUp(member: Member): boolean {
+/** Whether packets get to the member. */
+export function isUp(member: Member): boolean {
   return member.state === "connected" || member.state === "degraded";
 }
 

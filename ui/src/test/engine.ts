@@ -1,10 +1,14 @@
 /** What an engine may say, and a stand-in for the shell, for tests. */
 
 import { clearMocks, mockIPC } from "@tauri-apps/api/mocks";
-import { cleanup } from "@testing-library/svelte";
+import { cleanup, configure } from "@testing-library/svelte";
 import { tick } from "svelte";
 import { afterEach } from "vitest";
-import type { EngineView, Fault, Member, Party, Status } from "../lib/types";
+import { speak } from "../lib/language.svelte";
+import type { AppState, EngineView, Fault, Member, Party, Status, Welcome } from "../lib/types";
+
+// A busy machine is no failure.
+configure({ asyncUtilTimeout: 10_000 });
 
 export const ID = "K7QF-9M2X-RT4B-W8HD-5NC7";
 
@@ -52,6 +56,29 @@ export function here(over: Partial<Status> = {}): EngineView {
   return { kind: "here", status: status(over) };
 }
 
+/** What a new app remembers. */
+export function remembered(over: Partial<AppState> = {}): AppState {
+  return {
+    settings: {
+      player: null,
+      theme: "system",
+      language: null,
+      notify: { joined: true, left: true, lost: true, dissolved: true },
+      leaveOnQuit: false,
+    },
+    startAtLogin: false,
+    recent: [],
+    languages: ["de", "en"],
+    trouble: null,
+    ...over,
+  };
+}
+
+/** The shell's first answer. */
+export function welcome(over: Partial<Welcome> = {}): Welcome {
+  return { view: here(), suggestedName: "Tom", app: remembered(), wish: null, ...over };
+}
+
 /** A command that the page gave, with its arguments. */
 export interface Given {
   command: string;
@@ -66,7 +93,10 @@ export function shell(answers: Record<string, () => unknown> = {}): Given[] {
   const given: Given[] = [];
   mockIPC(
     (command, args) => {
-      if (command === "find_invite") return answers[command]?.() ?? { kind: "nothing" };
+      if (command === "find_invite" || command === "look_at_clipboard")
+        return answers[command]?.() ?? { kind: "nothing" };
+      // The page's language, told whenever it is set.
+      if (command === "speak") return answers[command]?.();
       given.push({ command, args });
       return answers[command]?.();
     },
@@ -85,4 +115,5 @@ afterEach(async () => {
   await tick();
   clearMocks();
   localStorage.clear();
+  speak("en");
 });

@@ -12,7 +12,7 @@ pub(crate) use facts::PathFacts;
 use crate::gain::{self, Gain, Measured};
 use crate::path::{Path, TransportId};
 use crate::silence::Vain;
-use candidate::{BURST, Candidate, ON_CHOSEN, ON_SPARE, Source, Valid};
+use candidate::{BURST, Candidate, ON_CHOSEN, ON_SPARE, Pace, Source, Valid};
 use lanrage_proto::ipc::PathKind;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -289,11 +289,13 @@ impl Agent {
         for (path, candidate) in &mut self.candidates {
             if now >= candidate.next_probe || hurries && chosen == Some(*path) {
                 let waited_for = used.is_some_and(|used| candidate.tier < used);
-                let often = waited_for
-                    || chosen == Some(*path)
-                    || tried == Some(*path)
-                    || self.better.contains_key(path);
-                candidate.probed(now, often);
+                let near = waited_for || tried == Some(*path) || self.better.contains_key(path);
+                let pace = match chosen == Some(*path) {
+                    true => Pace::Chosen,
+                    false if near => Pace::Near,
+                    false => Pace::Spare,
+                };
+                candidate.probed(now, pace);
                 due.push(*path);
             }
         }
@@ -523,9 +525,11 @@ impl Agent {
         let mut better = BTreeMap::new();
         for (tier, valid, path) in others {
             let noise = used.deviation + valid.deviation;
-            let gain = match ends && lasts(&path) {
-                true => Gain::AtOnce,
-                false => Gain::of((tier, valid.rtt), (used_tier, used.rtt), noise),
+            let gain = match (ends, lasts(&path)) {
+                (true, true) => Gain::AtOnce,
+                // However good, it would be left again for this one.
+                (false, false) => Gain::Nothing,
+                (true, false) | (false, true) => Gain::of((tier, valid.rtt), (used_tier, used.rtt), noise),
             };
             let lasting = match gain {
                 Gain::Nothing => continue,

@@ -23,8 +23,8 @@ use crate::desk::Desk;
 use crate::io::{Config, Event, Hosting, Input, Output, Report};
 use crate::party::{Active, Adapter, Party, Phase, Reach};
 use crate::punch::Punch;
-use crate::relays::Relays;
-use lanrage_proto::{Fault, FaultCode, Seq};
+use crate::relays::{RelayServer, Relays};
+use lanrage_proto::{Fault, FaultCode, Seq, ServerUrl};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore, SeedableRng};
 use std::collections::VecDeque;
@@ -84,6 +84,15 @@ impl Member {
         }
     }
 
+    /// Other settings for parties to come: the server they are created on, relays of one's own, and whether holes are
+    /// made. A party goes on with those it was begun with, so call it without one.
+    pub fn set(&mut self, server: Option<ServerUrl>, relays: Vec<RelayServer>, punching: bool) {
+        self.config.server = server;
+        self.config.relays = relays;
+        self.desk.punch = Punch::new(punching);
+        self.changed = true;
+    }
+
     /// Takes in what happened.
     pub fn handle(&mut self, now: Instant, input: Input) {
         match input {
@@ -110,6 +119,7 @@ impl Member {
         self.wake_punch(now);
         self.nat(now, None);
         self.judge_outside();
+        self.judge_relays();
         self.conditions.wake(now);
         self.changed |= self.conditions.take_changed();
         self.grant_wishes();

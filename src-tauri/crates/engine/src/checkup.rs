@@ -41,6 +41,13 @@ impl Checkup {
         }
     }
 
+    /// Asks other servers from now on.
+    pub(crate) fn set(&mut self, set: Option<StunSetting>) {
+        if self.set != set {
+            *self = Self::new(set);
+        }
+    }
+
     /// Asks STUN servers, unless that was just done: those that were set, else public ones, or none if so set.
     pub(crate) async fn nat(&self, range: PartyRange) -> NatReport {
         let mut found = self.found.lock().await;

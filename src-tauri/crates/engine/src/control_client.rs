@@ -1,12 +1,15 @@
 //! WebSockets to control planes: one task for each connection the member dials. What is said on them, when to
 //! dial again and whom to believe is the member's business; this file moves frames.
 
+mod trial;
+
 use crate::happening::{Happening, Happenings};
 use futures_util::{SinkExt, StreamExt};
 use lanrage_core::io::{ConnId, ControlEvent};
 use lanrage_platform::rights::is_out_of_files;
 use lanrage_proto::control::{self, ClientFrame, ServerFrame};
 use lanrage_proto::limits::CONTROL_FRAME;
+use lanrage_proto::settings::ControlTest;
 use lanrage_proto::{Fault, FaultCode, PartyRange, ServerUrl};
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
@@ -68,6 +71,14 @@ impl ControlClients {
             queues: BTreeMap::new(),
             tasks: JoinSet::new(),
         }
+    }
+
+    /// Tries whether a control plane answers, apart from all connections.
+    pub(crate) fn try_out(
+        &self,
+        url: ServerUrl,
+    ) -> impl Future<Output = Result<ControlTest, Fault>> + Send + use<> {
+        trial::try_out(url, Arc::clone(&self.tls), self.range)
     }
 
     /// Opens a connection; news of it come as [`Happening::Control`].

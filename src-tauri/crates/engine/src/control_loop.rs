@@ -7,9 +7,11 @@
 mod doctor;
 mod outputs;
 mod requests;
+pub(crate) mod settings;
 mod status;
 
 use crate::checkup::Checkup;
+use crate::choices::Choices;
 use crate::control_client::ControlClients;
 use crate::data::{DataThread, Strays};
 use crate::embedded::Embedded;
@@ -17,11 +19,13 @@ use crate::happening::{Happening, Happenings};
 use crate::holes::Holes;
 use crate::ipc_server::Published;
 use crate::listeners::Listeners;
+use crate::log_tail::LogTail;
 use crate::mapper::{Mapper, Told};
 use crate::mdns::Discovery;
 use crate::relays::Relays;
+use crate::settings::Settings;
 use crate::state::{Intent as SavedIntent, Ports, StateDir};
-use crate::stun::{Resolver, StunSetting};
+use crate::stun::Resolver;
 use crate::{adapter, network, spare};
 use lanrage_core::io::{AdapterPlan, Config, HostPlan, Input, Intent, IntentId};
 use lanrage_core::member::Member;
@@ -48,11 +52,9 @@ pub(crate) struct Parts {
     pub(crate) config: Config,
     pub(crate) state: Arc<StateDir>,
     pub(crate) tls: Arc<ClientConfig>,
-    pub(crate) port: PortChoice,
-    pub(crate) tun: Option<String>,
+    pub(crate) choices: Choices,
+    pub(crate) log_tail: LogTail,
     pub(crate) player: PlayerName,
-    pub(crate) stun: Option<StunSetting>,
-    pub(crate) port_mapping: bool,
     pub(crate) data: DataThread,
     pub(crate) discovery: Discovery,
     pub(crate) happenings: Happenings,
@@ -64,6 +66,12 @@ pub(crate) struct Engine {
     state: Arc<StateDir>,
     range: PartyRange,
     player: PlayerName,
+    /// All that is set, and what of it is in effect.
+    choices: Choices,
+    in_effect: Settings,
+    /// Something was changed and is not in effect yet.
+    unadopted: bool,
+    log_tail: LogTail,
     /// Where the next party would be created; none is here.
     server: Option<ServerUrl>,
     port: PortChoice,
@@ -133,23 +141,28 @@ impl Engine {
         let now = Instant::now();
         let (range, server) = (parts.config.range, parts.config.server.clone());
         let member = Member::new(parts.config, now);
-        let checkup = Checkup::new(parts.stun.clone());
-        let stun = Resolver::new(parts.stun, parts.happenings.clone());
+        let settings = parts.choices.settings();
+        let checkup = Checkup::new(settings.stun.clone());
+        let stun = Resolver::new(settings.stun.clone(), parts.happenings.clone());
         let state = Arc::clone(&parts.state);
-        let mapper = Mapper::new(parts.port_mapping, state, parts.happenings.clone());
         let listeners = Listeners::new(parts.happenings.clone());
+        let mapper = Mapper::new(settings::asks_router(&settings), state, parts.happenings.clone());
         let relays = Relays::new(&parts.tls, parts.happenings.clone());
         let clients = ControlClients::new(parts.tls, range, parts.happenings.clone());
         let first = status::compose(&member, now, &parts.player, None, &BTreeMap::new());
         let (published, _) = watch::channel(Arc::new(first));
         let mut engine = Self {
             member,
-            state: parts.state,
             range,
             player: parts.player,
             server,
-            port: parts.port,
-            tun: parts.tun,
+            port: settings::port(&settings, &parts.state),
+            state: parts.state,
+            tun: settings.tun.clone(),
+            choices: parts.choices,
+            in_effect: settings,
+            unadopted: false,
+            log_tail: parts.log_tail,
             happenings: parts.happenings,
             clients,
             discovery: parts.discovery,
@@ -236,6 +249,7 @@ impl Engine {
                 () = until(wake) => self.member.wake(Instant::now()),
             }
             self.carry_out().await;
+            self.adopt();
             self.tell();
         }
     }

@@ -9,6 +9,7 @@
 
 mod adapter;
 mod checkup;
+mod choices;
 pub mod cli;
 mod control_client;
 mod control_loop;
@@ -19,6 +20,7 @@ mod happening;
 mod holes;
 mod ipc_server;
 mod listeners;
+mod log_tail;
 mod logging;
 mod mapper;
 mod mdns;

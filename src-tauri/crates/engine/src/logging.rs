@@ -2,11 +2,13 @@
 //!
 //! Never keys, party IDs or invites; no public addresses above `debug`.
 
+use crate::log_tail::LogTail;
 use lanrage_platform::dirs;
 use lanrage_proto::{Fault, FaultCode};
 use std::path::Path;
 use tracing_appender::non_blocking::WorkerGuard;
 use tracing_appender::rolling::{RollingFileAppender, Rotation};
+use tracing_subscriber::fmt::writer::MakeWriterExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt};
@@ -15,11 +17,11 @@ use tracing_subscriber::{EnvFilter, fmt};
 const KEPT: usize = 7;
 const DEFAULT: &str = "info";
 
-/// Starts logging. What was logged is on disk when the guard is dropped.
+/// Starts logging. What was logged is on disk when the guard is dropped, and its last lines are in the returned tail.
 ///
 /// # Errors
 /// `state_unusable` when the directory can't be written to.
-pub(crate) fn start(level: Option<&str>, state_dir: &Path) -> Result<WorkerGuard, Fault> {
+pub(crate) fn start(level: Option<&str>, state_dir: &Path) -> Result<(WorkerGuard, LogTail), Fault> {
     let directory = dirs::log_dir(state_dir);
     let unusable = |reason: &dyn std::fmt::Display| {
         Fault::new(FaultCode::StateUnusable)
@@ -27,6 +29,7 @@ pub(crate) fn start(level: Option<&str>, state_dir: &Path) -> Result<WorkerGuard
             .with("reason", reason)
     };
     lanrage_platform::files::create_private_dir(&directory).map_err(|error| unusable(&error))?;
+    let log_tail = LogTail::after(&directory);
     let file = RollingFileAppender::builder()
         .rotation(Rotation::DAILY)
         .filename_prefix("engine")
@@ -38,12 +41,16 @@ pub(crate) fn start(level: Option<&str>, state_dir: &Path) -> Result<WorkerGuard
     let started = tracing_subscriber::registry()
         .with(filter(level))
         .with(fmt::layer().with_writer(std::io::stderr).with_ansi(false))
-        .with(fmt::layer().with_writer(file).with_ansi(false))
+        .with(
+            fmt::layer()
+                .with_writer(file.and(log_tail.clone()))
+                .with_ansi(false),
+        )
         .try_init();
     if let Err(error) = started {
         return Err(Fault::new(FaultCode::Internal).with("reason", error));
     }
-    Ok(guard)
+    Ok((guard, log_tail))
 }
 
 /// Libraries that say more than a reader of the engine's log wants: ordinary expiry of sessions as errors.

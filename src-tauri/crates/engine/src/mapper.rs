@@ -105,6 +105,18 @@ impl Mapper {
         mapper
     }
 
+    /// Whether the router is asked from now on. Call it without a party: what is granted ends with that.
+    pub(crate) fn set(&mut self, enabled: bool) {
+        if self.enabled != enabled {
+            self.enabled = enabled;
+            self.told = Told::new(if enabled {
+                MappingState::Idle
+            } else {
+                MappingState::Off
+            });
+        }
+    }
+
     /// The ports that should lead here.
     pub(crate) fn wish(&mut self, plan: Option<MapPlan>) {
         if !self.enabled {

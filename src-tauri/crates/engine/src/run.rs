@@ -3,21 +3,21 @@
 //! In this order, so that each step finds what it rests on: settings, the state directory with its lock, logs,
 //! count of starts, device seed, sockets, the IPC, the party to go on with.
 
+use crate::choices::Choices;
 use crate::cli::Failure;
 use crate::cli::args::Run;
 use crate::control_loop::{Engine, Parts};
 use crate::data::DataThread;
 use crate::happening::{Happening, ROOM};
-use crate::settings::{Control, Settings, Switch};
+use crate::log_tail::LogTail;
+use crate::settings::{Control, Settings};
 use crate::state::StateDir;
 use crate::{control_loop, ipc_server, logging, mdns, network, spare, trust};
 use lanrage_core::io::Config;
 use lanrage_core::keys::DeviceSeed;
 use lanrage_platform::ipc::{self, IpcError, Listener};
 use lanrage_platform::process::StopRequest;
-use lanrage_platform::udp::PortChoice;
 use lanrage_platform::{dirs, rights};
-use lanrage_proto::limits::DEFAULT_PORT;
 use lanrage_proto::{Fault, FaultCode, PartyRange, PlayerName};
 use rand_core::{OsRng, RngCore};
 use std::path::PathBuf;
@@ -38,13 +38,13 @@ pub(crate) fn main(arguments: Run) -> Result<(), Failure> {
         .clone()
         .unwrap_or_else(dirs::service_state_dir);
     let typed = typed(&arguments)?;
-    let settings = Settings::read(arguments.config.as_deref(), &state_dir)
-        .map_err(Failure::engine)?
-        .under(typed);
+    let file = Settings::read(arguments.config.as_deref(), &state_dir).map_err(Failure::engine)?;
     let state = Arc::new(StateDir::open(&state_dir).map_err(Failure::engine)?);
-    let guard = logging::start(settings.log.as_deref(), &state_dir).map_err(Failure::engine)?;
+    let log = typed.log.as_ref().or(file.log.as_ref());
+    let (guard, log_tail) = logging::start(log.map(String::as_str), &state_dir).map_err(Failure::engine)?;
+    let choices = Choices::new(file, state.changes(), typed);
     let socket = arguments.socket.unwrap_or_else(ipc::default_socket_path);
-    let result = start(settings, state, socket);
+    let result = start(choices, log_tail, state, socket);
     if let Err(fault) = &result {
         tracing::error!(%fault, details = ?fault.details, "the engine can't run");
     }
@@ -71,6 +71,7 @@ fn typed(arguments: &Run) -> Result<Settings, Failure> {
         turn: arguments.turn.clone(),
         turn_user: arguments.turn_user.clone(),
         turn_password_file: arguments.turn_password_file.clone(),
+        turn_password: None,
         punching: arguments.no_punching.then_some(false),
         port_mapping: arguments.port_mapping,
         share: arguments.share,
@@ -80,7 +81,8 @@ fn typed(arguments: &Run) -> Result<Settings, Failure> {
     })
 }
 
-fn start(settings: Settings, state: Arc<StateDir>, socket: PathBuf) -> Result<(), Fault> {
+fn start(choices: Choices, log_tail: LogTail, state: Arc<StateDir>, socket: PathBuf) -> Result<(), Fault> {
+    let settings = choices.settings();
     tracing::info!(version = env!("CARGO_PKG_VERSION"), state = %state.path().display(), "starting");
     // The count first: on disk before anything that is told under it, and started over only with a new seed.
     let boot = state.next_boot()?;
@@ -104,10 +106,7 @@ fn start(settings: Settings, state: Arc<StateDir>, socket: PathBuf) -> Result<()
         .enable_all()
         .build()
         .map_err(|error| internal(&error))?;
-    let port = match settings.port {
-        Some(port) => PortChoice::Explicit(port.get()),
-        None => PortChoice::Preferred(vec![DEFAULT_PORT, state.ports().udp]),
-    };
+    let port = control_loop::settings::port(&settings, &state);
     let result = runtime.block_on(async {
         let (happenings, happened) = mpsc::channel(ROOM);
         // Both before the party goes on, so that a second engine or a taken port changes nothing.
@@ -124,11 +123,9 @@ fn start(settings: Settings, state: Arc<StateDir>, socket: PathBuf) -> Result<()
             config,
             state: Arc::clone(&state),
             tls,
-            port,
-            tun: settings.tun.clone(),
+            choices,
+            log_tail,
             player,
-            stun: settings.stun.clone(),
-            port_mapping: settings.port_mapping != Some(Switch::Off),
             data,
             discovery,
             happenings: happenings.clone(),

@@ -6,6 +6,7 @@ use lanrage_core::relays::RelayServer;
 use lanrage_platform::process;
 use lanrage_proto::lobby::{Rules, Sharing};
 use lanrage_proto::name::NameError;
+use lanrage_proto::settings::Secret;
 use lanrage_proto::{Fault, FaultCode, PlayerName, ServerUrl, TurnUri};
 use serde::Deserialize;
 use std::num::NonZeroU16;
@@ -62,6 +63,9 @@ pub struct Settings {
     pub turn_user: Option<String>,
     /// A file that holds their password.
     pub turn_password_file: Option<PathBuf>,
+    /// The password itself, where a caller set it; it wins over the file's.
+    #[serde(skip)]
+    pub turn_password: Option<Secret>,
     /// Whether holes are made through NATs where nothing else leads to a friend but a relay; so unless switched off.
     pub punching: Option<bool>,
     /// Whether the router in front is asked to lead ports here (PCP, NAT-PMP, UPnP); so unless `"off"`.
@@ -190,6 +194,7 @@ impl Settings {
             },
             turn_user: over.turn_user.or(self.turn_user),
             turn_password_file: over.turn_password_file.or(self.turn_password_file),
+            turn_password: over.turn_password.or(self.turn_password),
             punching: over.punching.or(self.punching),
             port_mapping: over.port_mapping.or(self.port_mapping),
             share: over.share.or(self.share),
@@ -229,9 +234,12 @@ impl Settings {
     /// # Errors
     /// `settings_unreadable` when the password file can't be read.
     pub fn relays(&self) -> Result<Vec<RelayServer>, Fault> {
-        let password = match &self.turn_password_file {
-            Some(path) => std::fs::read_to_string(path).map_err(|error| unreadable(path, None, error))?,
-            None => String::new(),
+        let password = match (&self.turn_password, &self.turn_password_file) {
+            (Some(password), _) => password.0.clone(),
+            (None, Some(path)) => {
+                std::fs::read_to_string(path).map_err(|error| unreadable(path, None, error))?
+            }
+            (None, None) => String::new(),
         };
         let password = Zeroizing::new(password);
         let user = self.turn_user.clone().unwrap_or_default();

@@ -5,6 +5,7 @@
 //! | `device.seed` | the 32 bytes all keys follow from, and 8 bytes of their blake3 |
 //! | `boot` | how often the engine was started on that seed |
 //! | `ports.json` | the ports used last |
+//! | `settings.json` | what callers changed of the settings |
 //! | `intent.json` | the party to go on with, and whose it is |
 //! | `leases.json` | ports that the router in front leads here |
 //! | `control.json` | the embedded control plane's memory, while this engine hosts |
@@ -16,6 +17,7 @@ use crate::spare::fault_of;
 use lanrage_core::io::Saved;
 use lanrage_platform::files::{self, FileError, PRIVATE};
 use lanrage_platform::lock::{LockError, StateLock};
+use lanrage_proto::settings::SettingChange;
 use lanrage_proto::{Fault, FaultCode};
 use rand_core::{OsRng, RngCore};
 use serde::{Deserialize, Serialize};
@@ -27,6 +29,8 @@ use zeroize::Zeroizing;
 const SEED: &str = "device.seed";
 const BOOT: &str = "boot";
 const PORTS: &str = "ports.json";
+const CHANGES: &str = "settings.json";
+const CHANGES_DAMAGED: &str = "settings.json.damaged";
 const INTENT: &str = "intent.json";
 const LEASES: &str = "leases.json";
 const DAMAGED: &str = "intent.json.damaged";
@@ -35,6 +39,8 @@ const CONTROL: &str = "control.json";
 const SEED_BYTES: usize = 32;
 const SUM_BYTES: usize = 8;
 
+/// Seven settings, the longest of which are lists of eight names.
+const CHANGES_LIMIT: u64 = 64 * 1024;
 /// An intent with the pins of 250 members is some 80 KiB.
 const INTENT_LIMIT: u64 = 1024 * 1024;
 /// A registry of one party with 250 records of 700 bytes, as JSON, is under 1 MiB.
@@ -182,6 +188,38 @@ impl StateDir {
         if let Err(fault) = saved {
             tracing::warn!(?fault, "the ports that the router opened are not remembered");
         }
+    }
+
+    /// What callers changed of the settings. A damaged file is moved aside and named in the log: the party matters more.
+    pub(crate) fn changes(&self) -> Vec<SettingChange> {
+        let path = self.path.join(CHANGES);
+        let reason = match files::read_private(&path, CHANGES_LIMIT) {
+            Ok(None) => return Vec::new(),
+            Ok(Some(bytes)) => match serde_json::from_slice(&Zeroizing::new(bytes)) {
+                Ok(changes) => return changes,
+                // The text could hold a password; where it broke tells enough.
+                Err(error) => format!("line {}, column {}", error.line(), error.column()),
+            },
+            Err(error) => error.to_string(),
+        };
+        let aside = self.path.join(CHANGES_DAMAGED);
+        let moved = std::fs::rename(&path, &aside).is_ok();
+        tracing::error!(
+            reason,
+            moved,
+            aside = %aside.display(),
+            "the changed settings can't be read; the settings file and the command line count alone"
+        );
+        Vec::new()
+    }
+
+    /// Remembers what callers changed of the settings.
+    ///
+    /// # Errors
+    /// `state_unusable`.
+    pub(crate) fn save_changes(&self, changes: &[SettingChange]) -> Result<(), Fault> {
+        let bytes = serde_json::to_vec(changes).map_err(|error| unusable(&self.path, &error))?;
+        self.write(CHANGES, &Zeroizing::new(bytes))
     }
 
     /// The party to go on with. A damaged file is moved aside and named in the log.

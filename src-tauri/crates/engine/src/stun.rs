@@ -64,6 +64,32 @@ impl TryFrom<String> for StunName {
 #[serde(try_from = "OneOrMore")]
 pub struct StunSetting(Vec<StunName>);
 
+impl StunSetting {
+    /// These servers; none at all switches the public ones off.
+    ///
+    /// # Errors
+    /// As the end of a sentence, for the first that is no server's name.
+    pub fn of(names: &[String]) -> Result<Self, String> {
+        let names: Result<_, _> = names.iter().map(|name| name.parse()).collect();
+        names.map(Self)
+    }
+
+    /// As they can be read again.
+    pub fn names(&self) -> Vec<String> {
+        self.0.iter().map(ToString::to_string).collect()
+    }
+}
+
+impl std::fmt::Display for StunName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
 /// In a settings file: `"none"`, `"host:port"`, or a list of these.
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -77,10 +103,7 @@ impl TryFrom<OneOrMore> for StunSetting {
     fn try_from(set: OneOrMore) -> Result<Self, String> {
         match set {
             OneOrMore::One(text) => text.parse(),
-            OneOrMore::More(names) => {
-                let names: Result<_, _> = names.iter().map(|name| name.parse()).collect();
-                names.map(Self)
-            }
+            OneOrMore::More(names) => Self::of(&names),
         }
     }
 }
@@ -134,6 +157,16 @@ impl Resolver {
             network: Network::default(),
             turn: 0,
             task: None,
+        }
+    }
+
+    /// Asks other servers from now on.
+    pub(crate) fn set(&mut self, set: Option<StunSetting>) {
+        if self.set != set {
+            self.set = set;
+            if self.wish.is_some() {
+                self.look_up();
+            }
         }
     }
 
@@ -235,6 +268,9 @@ mod tests {
             ]
         );
         assert_eq!(names("none"), [""; 0]);
+        let setting: StunSetting = "a:1,[2001:db8::1]:2".parse().unwrap();
+        assert_eq!(setting.names(), ["a:1", "[2001:db8::1]:2"]);
+        assert_eq!(StunSetting::of(&setting.names()), Ok(setting));
         for bad in ["", "a:b", "a:0", "a?x", "a,,b", "http://a"] {
             assert!(bad.parse::<StunSetting>().is_err(), "{bad:?}");
         }

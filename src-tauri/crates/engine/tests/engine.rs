@@ -114,6 +114,37 @@ impl Engine {
         printed
     }
 
+    /// What a window's call, as JSON, is answered by.
+    fn ask(&self, call: Value) -> Value {
+        let frame = serde_json::json!({ "id": 1, "ipc": 1, "call": call }).to_string();
+        let mut stream = UnixStream::connect(self.socket()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let length = u32::try_from(frame.len()).unwrap();
+        stream.write_all(&length.to_be_bytes()).unwrap();
+        stream.write_all(frame.as_bytes()).unwrap();
+        let mut length = [0; 4];
+        stream.read_exact(&mut length).unwrap();
+        let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+        stream.read_exact(&mut answer).unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
+        answer["result"].clone()
+    }
+
+    /// Changes a setting; returns how the engine is set then.
+    fn change(&self, key: &str, value: impl Into<Value>) -> Value {
+        let change = serde_json::json!({ "key": key, "value": value.into() });
+        let result = self.ask(serde_json::json!({ "verb": "change", "change": change }));
+        assert!(result["Ok"]["settings"].is_object(), "{key}: {result}");
+        result["Ok"]["settings"].clone()
+    }
+
+    /// Why a change is refused.
+    fn refuses(&self, key: &str, value: impl Into<Value>) -> String {
+        let change = serde_json::json!({ "key": key, "value": value.into() });
+        let result = self.ask(serde_json::json!({ "verb": "change", "change": change }));
+        result["Err"]["code"].as_str().unwrap().to_owned()
+    }
+
     fn refused(&self, arguments: &[&str]) -> String {
         let (printed, status) = self.json(arguments);
         assert_eq!(status, Some(4), "{arguments:?}: {printed}");
@@ -398,6 +429,94 @@ fn doctor_tells_what_is_known_with_and_without_a_party_and_without_an_engine() {
         plain.status.code() == Some(3) && said.contains("nobody answers on it"),
         "{said}"
     );
+}
+
+#[test]
+fn settings_are_changed_for_good_and_a_party_keeps_what_it_was_begun_with() {
+    let Some(mut engine) = Engine::start() else { return };
+    let set = engine.ask(serde_json::json!({ "verb": "settings" }))["Ok"]["settings"].clone();
+    assert_eq!(set["settings"]["control"], "local");
+    assert_eq!(set["settings"]["stun"], serde_json::json!({ "kind": "none" }));
+    // Said on the command line.
+    assert_eq!(set["fixed"], serde_json::json!(["player"]));
+    assert_eq!(engine.refuses("player", "Tom"), "request_invalid");
+    assert_eq!(engine.refuses("control", "http://example.org"), "control_address");
+    assert_eq!(engine.refuses("port", 80), "request_invalid");
+
+    let set = engine.change("port", 4000);
+    assert_eq!(
+        (&set["settings"]["port"], &set["pending"]),
+        (&4000.into(), &serde_json::json!([]))
+    );
+    engine.done(&["create", "Friday night"]);
+    assert!(engine.inside(&["ss", "-Hlnu"]).contains(":4000"));
+    let set = engine.change("port", 4001);
+    assert_eq!(set["pending"], serde_json::json!(["port"]));
+    let set = engine.change("punching", false);
+    assert_eq!(set["pending"], serde_json::json!(["port", "punching"]));
+    let relays =
+        serde_json::json!({ "servers": ["turn:192.0.2.1:3478"], "user": "anna", "password": "hunter2" });
+    let set = engine.change("relays", relays);
+    assert_eq!(set["settings"]["relays"]["has_password"], true);
+    assert!(!set.to_string().contains("hunter2"), "{set}");
+    engine.done(&["leave"]);
+    let set = engine.ask(serde_json::json!({ "verb": "settings" }))["Ok"]["settings"].clone();
+    assert_eq!(set["pending"], serde_json::json!([]));
+    engine.done(&["create", "Saturday night"]);
+    assert!(engine.inside(&["ss", "-Hlnu"]).contains(":4001"));
+
+    engine.signal("-KILL");
+    engine.ends();
+    engine.start_again();
+    let again = engine.ask(serde_json::json!({ "verb": "settings" }))["Ok"]["settings"].clone();
+    assert_eq!(again["settings"], set["settings"]);
+}
+
+#[test]
+fn a_control_plane_is_tried_before_anything_rests_on_it() {
+    let Some(engine) = Engine::start() else { return };
+    let test = |address: &str| engine.ask(serde_json::json!({ "verb": "test_control", "address": address }));
+    assert_eq!(test("local")["Err"]["code"], "control_address");
+    assert_eq!(test("nonsense")["Err"]["code"], "control_address");
+    assert_eq!(test("ws://127.0.0.1:9")["Err"]["code"], "control_unreachable");
+    // The one in this engine, while it hosts a party.
+    engine.done(&["create", "Friday night"]);
+    let ports = std::fs::read_to_string(engine.dir.path().join("state/ports.json")).unwrap();
+    let ports: Value = serde_json::from_str(&ports).unwrap();
+    let answer = test(&format!("ws://127.0.0.1:{}", ports["control"]));
+    let result = &answer["Ok"]["control_test"];
+    assert_eq!(result["encrypted"], false, "{answer}");
+    assert!(result["rtt_ms"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn the_log_is_handed_out_without_what_is_nobody_elses_business() {
+    let Some(mut engine) = Engine::start() else { return };
+    let created = engine.done(&["create", "Friday night"]);
+    let log = |engine: &Engine, from: u64| {
+        engine.ask(serde_json::json!({ "verb": "log", "from": from }))["Ok"]["log"].clone()
+    };
+    let first = log(&engine, 0);
+    let lines = first["lines"].as_array().unwrap();
+    assert!(
+        lines
+            .iter()
+            .any(|line| line.as_str().unwrap().contains("starting")),
+        "{first}"
+    );
+    assert!(!first.to_string().contains(created["id"].as_str().unwrap()));
+    let next = first["next"].as_u64().unwrap();
+    engine.done(&["leave"]);
+    let second = log(&engine, next);
+    assert!(second["next"].as_u64().unwrap() > next, "{second}");
+    assert!(!second.to_string().contains("starting"), "{second}");
+
+    // The run before is where the reason of a restart stands.
+    engine.signal("-KILL");
+    engine.ends();
+    engine.start_again();
+    let starts = log(&engine, 0).to_string().matches("starting version").count();
+    assert_eq!(starts, 2);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use directories::ProjectDirs;
+use directories::{ProjectDirs, UserDirs};
 
 /// Where an engine that runs as the system's service keeps its state. On Linux an engine without root's rights
 /// keeps it on its user's side instead.
@@ -34,6 +34,14 @@ pub fn user_config_dir() -> Option<PathBuf> {
 /// Data of the window and the command line; `None` when the user has no home directory.
 pub fn user_data_dir() -> Option<PathBuf> {
     Some(project()?.data_local_dir().to_path_buf())
+}
+
+/// Where the user looks for files that a program wrote for them: the downloads, else the home directory. `None` where
+/// the user has no home.
+pub fn user_download_dir() -> Option<PathBuf> {
+    let user = UserDirs::new()?;
+    let downloads = user.download_dir().filter(|folder| folder.is_dir());
+    Some(downloads.unwrap_or(user.home_dir()).to_path_buf())
 }
 
 fn project() -> Option<ProjectDirs> {

@@ -1,8 +1,11 @@
 //! Keeps `ui/src/bindings/ipc.ts` current: the test writes nothing, it compares. `LANRAGE_BLESS=1` rewrites it.
 
+use crate::TurnTransport;
+use crate::doctor::*;
 use crate::fault::{Fault, FaultCode};
 use crate::ipc::*;
 use crate::lobby::*;
+use crate::settings::*;
 use std::path::PathBuf;
 use ts_rs::{Config, TS};
 
@@ -39,6 +42,41 @@ fn generated() -> String {
         HeardStatus,
         Created,
         Joined,
+        Report,
+        ControlReport,
+        UdpState,
+        FamilyReport,
+        Mapping,
+        Filtering,
+        Unproven,
+        StunReport,
+        FilterReport,
+        RelayReport,
+        WayReport,
+        WayState,
+        MappingReport,
+        MappingState,
+        MappingProtocol,
+        HostingReport,
+        AdapterReport,
+        Change,
+        PeerReport,
+        Expected,
+        PairReport,
+        PairBy,
+        PairKind,
+        PairState,
+        PairReason,
+        TurnTransport,
+        SettingKey,
+        SettingsReport,
+        EngineSettings,
+        StunChoice,
+        RelayView,
+        RelayChange,
+        SettingChange,
+        ControlTest,
+        LogPage,
         Fault,
         FaultCode,
     ];

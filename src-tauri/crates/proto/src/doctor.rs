@@ -7,9 +7,10 @@ use crate::fault::Fault;
 use crate::ipc::{EngineStatus, NatType, PathKind, PeerState};
 use crate::turn_uri::TurnTransport;
 use serde::{Deserialize, Serialize};
+use ts_rs::TS;
 
 /// All of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 pub struct Report {
     /// The engine, and the control plane it uses.
     pub engine: EngineStatus,
@@ -53,7 +54,7 @@ impl Report {
 }
 
 /// Where the control plane is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct ControlReport {
     /// Its address: the party's home, or the server that the next party would be created on.
     pub at: Option<String>,
@@ -62,7 +63,7 @@ pub struct ControlReport {
 }
 
 /// Whether UDP gets through to the internet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum UdpState {
     /// Something beyond the local network answered by it.
@@ -74,7 +75,7 @@ pub enum UdpState {
 }
 
 /// One address family.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 pub struct FamilyReport {
     /// Whether this computer has an address of it that is not for local networks alone.
     pub public_address: bool,
@@ -102,7 +103,7 @@ pub struct FamilyReport {
 }
 
 /// What a mapping depends on (RFC 4787 §4.1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum Mapping {
     /// Nothing: all destinations see one address and port.
@@ -116,7 +117,7 @@ pub enum Mapping {
 }
 
 /// Who may send to a mapping (RFC 4787 §5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum Filtering {
     /// Everybody.
@@ -128,7 +129,7 @@ pub enum Filtering {
 }
 
 /// Why a NAT's type is not known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum Unproven {
     /// Nobody was asked: no party, no address of this family.
@@ -172,7 +173,7 @@ impl Unproven {
 }
 
 /// A STUN server, or another address of one.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 pub struct StunReport {
     /// Address and port.
     pub server: String,
@@ -183,7 +184,7 @@ pub struct StunReport {
 }
 
 /// A server that was asked to answer from elsewhere (RFC 5780 §4.4).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct FilterReport {
     /// Which.
     pub server: String,
@@ -200,7 +201,7 @@ pub struct FilterReport {
 }
 
 /// A relay (RFC 8656).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 pub struct RelayReport {
     /// The server's name or address.
     pub server: String,
@@ -215,7 +216,7 @@ pub struct RelayReport {
 }
 
 /// A way to a relay.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct WayReport {
     /// As RFC 7065 writes it.
     pub uri: String,
@@ -228,7 +229,7 @@ pub struct WayReport {
 }
 
 /// What came of a way to a relay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum WayState {
     /// It carries the allocation.
@@ -240,7 +241,7 @@ pub enum WayState {
 }
 
 /// Ports that the router in front was asked for (UPnP, NAT-PMP, PCP).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct MappingReport {
     /// How far it is.
     pub state: MappingState,
@@ -271,7 +272,7 @@ impl MappingReport {
 }
 
 /// How far the request for ports is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum MappingState {
     /// Switched off.
@@ -289,7 +290,7 @@ pub enum MappingState {
 }
 
 /// What a router speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum MappingProtocol {
     /// RFC 6887.
@@ -301,7 +302,7 @@ pub enum MappingProtocol {
 }
 
 /// The party's home in this engine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct HostingReport {
     /// Whether friends elsewhere reach it; absent until it is known.
     pub reachable: Option<bool>,
@@ -310,7 +311,7 @@ pub struct HostingReport {
 }
 
 /// The network adapter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct AdapterReport {
     /// Whether this engine can make one; a finding says why not.
     pub possible: bool,
@@ -323,7 +324,7 @@ pub struct AdapterReport {
 }
 
 /// Something that is different while the party lasts. All of it goes with the party.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Change {
     /// A network adapter.
@@ -352,7 +353,7 @@ pub enum Change {
 }
 
 /// Another member.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 pub struct PeerReport {
     /// The player's name.
     pub name: String,
@@ -373,7 +374,7 @@ pub struct PeerReport {
 }
 
 /// What two NATs let expect.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum Expected {
     /// Datagrams go straight.
@@ -385,7 +386,7 @@ pub enum Expected {
 }
 
 /// A way to a member: an end here and an end there.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 pub struct PairReport {
     /// What it leaves by.
     pub by: PairBy,
@@ -408,7 +409,7 @@ pub struct PairReport {
 }
 
 /// What a pair's datagrams leave by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum PairBy {
     /// The engine's own UDP port.
@@ -418,7 +419,7 @@ pub enum PairBy {
 }
 
 /// How a peer's address was learnt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum PairKind {
     /// An address of its computer.
@@ -436,7 +437,7 @@ pub enum PairKind {
 }
 
 /// What came of a pair.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum PairState {
     /// Packets go this way.
@@ -454,7 +455,7 @@ pub enum PairState {
 }
 
 /// Why a pair is not the one in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum PairReason {
     /// The way in use is shorter: local before direct before relayed.
@@ -480,7 +481,7 @@ pub enum PairReason {
 }
 
 /// What can be seen of this computer without an engine.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 pub struct Outside {
     /// Where the engine's socket would be.
     pub socket: String,

@@ -161,6 +161,12 @@ fault_codes! {
     /// This system is not supported yet. Detail `system`.
     SystemUnsupported = "system_unsupported",
 
+    // The app.
+    /// A file of the app's own can't be read and was set aside. Details `path`, `aside`, `reason`.
+    AppFileDamaged = "app_file_damaged",
+    /// A file could not be written. Details `path`, `reason`.
+    NotSaved = "not_saved",
+
     // The engine's IPC.
     /// No engine answers. Detail `path`.
     EngineNotRunning = "engine_not_running",

@@ -7,6 +7,7 @@
 use crate::doctor::Report;
 use crate::fault::Fault;
 use crate::lobby::{LobbyStatus, Rules, RulesChange};
+use crate::settings::{ControlTest, LogPage, SettingChange, SettingsReport};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -57,6 +58,23 @@ pub enum Call {
     /// All that is known of the ways to friends. Without a party STUN servers are asked for it first, so that the
     /// answer may take some seconds.
     Doctor,
+    /// How the engine is set. Answered by [`Reply::Settings`].
+    Settings,
+    /// Change a setting, for good. Whoever may create a party may. Answered by [`Reply::Settings`].
+    Change {
+        /// Which, and to what.
+        change: SettingChange,
+    },
+    /// Try whether a control plane answers. Answered by [`Reply::ControlTest`].
+    TestControl {
+        /// Its `wss://` or `ws://` address.
+        address: String,
+    },
+    /// A piece of the log, without what is nobody else's business. Answered by [`Reply::Log`].
+    Log {
+        /// The number of the first line wanted; 0 for all that is kept.
+        from: u64,
+    },
 }
 
 /// An answer or an event.
@@ -90,6 +108,12 @@ pub enum Reply {
     Status(Status),
     /// What the ways to friends are like.
     Doctor(Box<Report>),
+    /// How the engine is set.
+    Settings(Box<SettingsReport>),
+    /// The control plane answers.
+    ControlTest(ControlTest),
+    /// A piece of the log.
+    Log(LogPage),
     /// Nothing to say.
     Done,
 }

@@ -17,7 +17,9 @@ pub mod lobby;
 pub mod name;
 pub mod party_id;
 pub mod range;
+pub mod redact;
 pub mod server_url;
+pub mod settings;
 pub mod turn_uri;
 
 #[cfg(test)]

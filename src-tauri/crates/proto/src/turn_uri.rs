@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr};
 use thiserror::Error;
+use ts_rs::TS;
 
 /// A relay's address: `turn:host[:port][?transport=udp|tcp]` or `turns:host[:port]`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -15,7 +16,7 @@ pub struct TurnUri {
 
 /// What the client speaks to its relay over; the relay itself always speaks UDP to peers. Games need UDP, so the
 /// order is that of preference.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
 pub enum TurnTransport {
     /// Datagrams.

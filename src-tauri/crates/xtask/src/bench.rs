@@ -32,6 +32,18 @@ enum Verb {
     Connect(Connect),
     /// A party through our relay and through coturn (Debian's package), by UDP and TCP: throughput, delay, CPU.
     Relay(Relay),
+    /// How long a game is silent when NATs forget, addresses change, lines are cut and engines are killed, by each kind
+    /// of way; about seven minutes.
+    Roam(Roam),
+    /// The window: its start, its CPU time and memory in a party of eight and in one of 64; two minutes.
+    Ui,
+}
+
+#[derive(clap::Args)]
+struct Roam {
+    /// Give each line 20 ms of delay, 2 ms of jitter and 1 % loss.
+    #[arg(long)]
+    far: bool,
 }
 
 #[derive(clap::Args)]
@@ -58,10 +70,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     match arguments.verb.as_ref().unwrap_or(&Verb::Party) {
         Verb::Party => {
             prepare(arguments.yes)?;
-            frontend::build()?;
-            let window = programs::build("lanrage", Profile::Release)?;
             let boringtun = neighbours::boringtun(arguments.yes);
-            let mut variables = vec![("LANRAGE_WINDOW", window)];
+            let mut variables = vec![window()?];
             variables.extend(boringtun.map(|program| ("LANRAGE_BORINGTUN", program)));
             measure_with(&["party"], variables)
         }
@@ -81,7 +91,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
             words.extend(relay.long.then_some("--long"));
             measure(&words)
         }
+        Verb::Ui => {
+            prepare(arguments.yes)?;
+            measure_with(&["ui"], vec![window()?])
+        }
+        Verb::Roam(roam) => {
+            prepare(arguments.yes)?;
+            let mut words = vec!["roam"];
+            words.extend(roam.far.then_some("--far"));
+            measure(&words)
+        }
     }
+}
+
+/// The window, as a release of it would be.
+fn window() -> Result<(&'static str, PathBuf)> {
+    frontend::build()?;
+    Ok(("LANRAGE_WINDOW", programs::build("lanrage", Profile::Release)?))
 }
 
 /// Installs what is measured with. Whoever does without is told by the measurement what it lacks.

@@ -5,6 +5,7 @@
 //! namespaces) and [`shell`] (running other programs).
 
 mod bench;
+mod bundle;
 mod cross;
 mod frontend;
 mod lab;
@@ -38,6 +39,7 @@ enum Verb {
     Cross(cross::Arguments),
     Lab(lab::Arguments),
     Bench(bench::Arguments),
+    Bundle(bundle::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -59,6 +61,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Cross(arguments) => cross::run(&arguments),
         Verb::Lab(arguments) => lab::run(&arguments),
         Verb::Bench(arguments) => bench::run(&arguments),
+        Verb::Bundle(arguments) => bundle::run(&arguments),
     }
 }
 

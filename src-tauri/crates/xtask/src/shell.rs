@@ -31,7 +31,16 @@ pub(crate) fn command(program: impl AsRef<OsStr>) -> Result<Command> {
 
 /// The cargo that runs this program.
 pub(crate) fn cargo() -> Result<Command> {
-    command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut cargo = command(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))?;
+    // What cargo tells this program of its package. Build scripts that look at the same names would run anew whenever
+    // one cargo is called from here and the next from a shell.
+    let ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(ours) {
+            cargo.env_remove(name);
+        }
+    }
+    Ok(cargo)
 }
 
 /// Prints the command, runs it with this program's input and output, and waits.

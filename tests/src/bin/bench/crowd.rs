@@ -33,7 +33,7 @@ impl Report {
 }
 
 pub(crate) fn measure(lab: &Lab) -> Result<Report> {
-    let mut party = gather(lab)?;
+    let mut party = gather(lab, MEMBERS)?;
     let mut created = Vec::new();
     for round in 1..=CREATED {
         created.push(party.create()?);
@@ -79,8 +79,8 @@ pub(crate) fn measure(lab: &Lab) -> Result<Report> {
 }
 
 /// Engines that log as they do at home: what a lab logs costs time.
-fn gather(lab: &Lab) -> Result<Party> {
-    let hosts = lab.hosts(MEMBERS)?;
+pub(crate) fn gather(lab: &Lab, members: usize) -> Result<Party> {
+    let hosts = lab.hosts(members)?;
     let engines = hosts.iter().enumerate().map(|(index, host)| {
         let options = EngineOptions {
             player: format!("Player {index}"),

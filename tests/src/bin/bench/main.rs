@@ -1,6 +1,6 @@
 //! What a party costs, how fast it is and how it connects, measured with release builds in a lab: `cargo xtask bench`.
 //!
-//! One file per verb ([`party`], [`connect`], [`relay`]) and per thing that is measured ([`crowd`], [`link`], [`window`]); what
+//! One file per verb ([`party`], [`connect`], [`relay`], [`roam`]) and per thing that is measured ([`crowd`], [`link`], [`window`]); what
 //! they share: [`tunnel`] (ways between two hosts), [`measure`] (processes, streams, round trips) and [`figures`]
 //! (medians and tables).
 
@@ -18,6 +18,8 @@ mod measure;
 mod party;
 #[cfg(target_os = "linux")]
 mod relay;
+#[cfg(target_os = "linux")]
+mod roam;
 #[cfg(target_os = "linux")]
 mod tunnel;
 #[cfg(target_os = "linux")]
@@ -38,7 +40,7 @@ mod linux {
     use anyhow::Result;
     use clap::{Parser, Subcommand};
 
-    use crate::{connect, party, relay};
+    use crate::{connect, party, relay, roam, window};
 
     /// Measure what a party costs, how fast it is and how it connects.
     #[derive(Parser)]
@@ -52,6 +54,8 @@ mod linux {
         Party(party::Arguments),
         Connect(connect::Arguments),
         Relay(relay::Arguments),
+        Roam(roam::Arguments),
+        Ui(window::Arguments),
     }
 
     pub(super) fn main() -> Result<()> {
@@ -59,6 +63,8 @@ mod linux {
             Verb::Party(arguments) => party::run(&arguments),
             Verb::Connect(arguments) => connect::run(&arguments),
             Verb::Relay(arguments) => relay::run(&arguments),
+            Verb::Roam(arguments) => roam::run(&arguments),
+            Verb::Ui(arguments) => window::run(&arguments),
         }
     }
 }

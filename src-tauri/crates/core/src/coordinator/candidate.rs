@@ -104,17 +104,31 @@ impl Candidate {
         self.next_probe = now;
     }
 
-    /// Sets when the next probe is due, one going out now: soon on the path in use and where a switch is near.
-    pub(super) fn probed(&mut self, now: Instant, often: bool) {
+    /// Sets when the next probe is due, one going out now: soon on the path in use and where a switch is near. What has to
+    /// show anew that it carries is asked as often as what never did: its first ping may have come too early.
+    pub(super) fn probed(&mut self, now: Instant, pace: Pace) {
         self.unanswered += 1;
         self.tally.0 += 1;
-        self.next_probe = match (self.valid, often) {
-            (Some(_), true) => now + ON_CHOSEN,
-            (Some(_), false) => now + ON_SPARE,
-            (None, _) => match BURST.get(self.unanswered as usize) {
-                Some(after) => (self.started + *after).max(now + BURST[1]),
-                None => now + SLOW,
-            },
+        let burst = BURST.get(self.unanswered as usize);
+        let burst = burst.map(|after| (self.started + *after).max(now + BURST[1]));
+        let is_proven = self.valid.is_some_and(|valid| valid.proven >= self.started);
+        self.next_probe = match (pace, self.valid, burst) {
+            (Pace::Chosen, Some(_), _) => now + ON_CHOSEN,
+            (Pace::Chosen | Pace::Near | Pace::Spare, _, Some(burst)) if !is_proven => burst,
+            (Pace::Near, Some(_), _) => now + ON_CHOSEN,
+            (Pace::Spare, Some(_), _) => now + ON_SPARE,
+            (Pace::Chosen | Pace::Near | Pace::Spare, None, _) => now + SLOW,
         };
     }
+}
+
+/// What a way is to the peer at the moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// The path in use.
+    Chosen,
+    /// A switch to it is near.
+    Near,
+    /// None of these.
+    Spare,
 }

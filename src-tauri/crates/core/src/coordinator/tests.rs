@@ -425,3 +425,36 @@ fn where_the_next_path_died_with_the_one_before_the_third_is_taken_within_a_seco
         "{changes:?}"
     );
 }
+
+#[test]
+fn a_relay_that_ends_is_left_once_even_for_two_that_last() {
+    let now = Instant::now();
+    let mut agent = Agent::default();
+    agent.told(now, [(path(1), Tier::Relay)]);
+    let answers = |_, _| Some(RTT);
+    run(&mut agent, now, Duration::from_secs(2), answers);
+    assert_eq!(agent.chosen(), Some(path(1)));
+    let now = now + Duration::from_secs(2);
+    agent.told(now, [(path(2), Tier::TwoRelays)]);
+    let (_, changes) = play(&mut agent, now, Duration::from_secs(8), |_, _, _| Some(RTT));
+    let to: Vec<_> = changes.into_iter().map(|(_, chosen)| chosen).collect();
+    assert_eq!(to, [Some(path(2))]);
+}
+
+#[test]
+fn a_spare_path_that_lost_a_ping_after_an_alarm_is_asked_again_soon() {
+    let now = Instant::now();
+    let mut agent = Agent::default();
+    agent.told(now, [(path(1), Tier::Direct), (path(2), Tier::Relay)]);
+    run(&mut agent, now, Duration::from_secs(20), |_, _| Some(RTT));
+    assert_eq!(agent.chosen(), Some(path(1)));
+    // Both fall silent; the relay has the way back half a second after the alarm.
+    let cut = now + Duration::from_secs(20);
+    let back = Duration::from_millis(2300);
+    let (_, changes) = play(&mut agent, cut, Duration::from_secs(4), |path_, _, after| {
+        (path_ == path(2) && after >= back).then_some(RTT)
+    });
+    let moved = changes.iter().find(|(_, chosen)| *chosen == Some(path(2)));
+    let at = moved.map(|(at, _)| *at).unwrap();
+    assert!(at < back + Duration::from_secs(1), "{at:?}");
+}

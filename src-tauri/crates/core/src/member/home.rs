@@ -302,6 +302,7 @@ impl Member {
             self.conditions.clear(code);
         }
         self.offered(now, relays);
+        self.desk.nat.look_again(now);
         if let Party::Active(active) = &mut self.party {
             active.seen_as = active.link().and_then(|link| link.seen_as());
             if let Some(link) = active.link() {

@@ -5,7 +5,9 @@ use crate::control::Asked;
 use crate::party::Party;
 use crate::path::TransportId;
 use crate::relays::RelayEvent;
+use lanrage_proto::FaultCode;
 use lanrage_proto::control::{RelayOffer, Request};
+use lanrage_proto::ipc::PeerTrouble;
 use std::net::IpAddr;
 use std::time::Instant;
 
@@ -45,6 +47,27 @@ impl Member {
                 .iter()
                 .find(|(gone, _)| *gone == id && !self.desk.relays.is_up(id));
             self.relays_changed(now, Some(id), gone.map(|(_, up)| up.relayed.ip()));
+            if gone.is_some() {
+                // The reason may be that it no longer knows this computer where it is.
+                self.alarm(now);
+            }
+        }
+    }
+
+    /// Names the want of a relay while somebody can't be reached without one.
+    pub(super) fn judge_relays(&mut self) {
+        let Party::Active(active) = &self.party else {
+            return;
+        };
+        let relayed = !self.desk.relays.up().is_empty();
+        let wanted = active
+            .roster
+            .peers()
+            .any(|peer| peer.trouble(relayed) == Some(PeerTrouble::NoRelay));
+        match (wanted, self.conditions.has(FaultCode::NoRelay)) {
+            (true, false) => self.conditions.raise(FaultCode::NoRelay.into()),
+            (false, true) => self.conditions.clear(FaultCode::NoRelay),
+            (true, true) | (false, false) => {}
         }
     }
 

@@ -120,10 +120,22 @@ impl Watch {
         }
     }
 
+    /// The internet is there again: what nobody answered is asked anew.
+    pub(crate) fn look_again(&mut self, now: Instant) {
+        for side in [&mut self.v4, &mut self.v6] {
+            let unanswered = !matches!(side.report.reason, None | Some(Reason::AlternateContacted));
+            if unanswered && matches!(side.stage, Stage::Keeping { retry: Some(_), .. }) {
+                side.pause = FIRST_RETRY;
+                side.discover(now);
+            }
+        }
+    }
+
     /// This computer is elsewhere: what was found out is of the past, as is who was let in.
     pub(crate) fn anew(&mut self, now: Instant) {
         for side in [&mut self.v4, &mut self.v6] {
             side.contacted.clear();
+            side.known = None;
             side.pause = FIRST_RETRY;
             if !matches!(side.stage, Stage::Off) {
                 side.discover(now);
@@ -222,6 +234,8 @@ struct Side {
     contacted: Contacted,
     stage: Stage,
     report: FamilyReport,
+    /// The last one that told the type, from where this computer is.
+    known: Option<FamilyReport>,
     /// The mapping is another than before; another address, if the word is `true`.
     moved: Option<bool>,
     pause: Duration,
@@ -234,6 +248,7 @@ impl Default for Side {
             contacted: Contacted::default(),
             stage: Stage::Off,
             report: FamilyReport::unknown(Reason::Untried),
+            known: None,
             moved: None,
             pause: FIRST_RETRY,
         }
@@ -258,6 +273,7 @@ impl Side {
         if self.basis.as_ref().map(|basis| &basis.own) != wanted.as_ref().map(|basis| &basis.own) {
             // From other addresses, nothing of before holds.
             self.contacted.clear();
+            self.known = None;
             self.report = FamilyReport::unknown(Reason::Untried);
         }
         self.pause = FIRST_RETRY;
@@ -331,18 +347,24 @@ impl Side {
             self.note_move(mapped);
         }
         let old = &self.report;
-        match new.reason {
+        let same = |known: &&FamilyReport| known.mapped == new.mapped && known.mapping == new.mapping;
+        match (new.reason, self.known.as_ref().filter(same)) {
             // It began anew without a sign that anything is different.
-            Some(Reason::InProgress)
+            (Some(Reason::InProgress), _)
                 if old.mapped.is_some() && (new.mapped.is_none() || new.mapped == old.mapped) => {}
-            Some(Reason::AlternateContacted)
-                if old.kind != NatType::Unknown && old.mapped == new.mapped && old.mapping == new.mapping =>
-            {
+            // Nothing may have been known in between, as while the line was cut.
+            (Some(Reason::AlternateContacted), Some(known)) => {
                 let mut evidence = new.evidence;
                 evidence.push(Evidence::Earlier);
-                self.report.evidence = evidence;
+                self.report = FamilyReport {
+                    evidence,
+                    ..known.clone()
+                };
             }
             _ => self.report = new,
+        }
+        if self.report.kind != NatType::Unknown {
+            self.known = Some(self.report.clone());
         }
     }
 

@@ -22,6 +22,13 @@ impl Engine {
                 return;
             }
             Call::Doctor => return self.doctor(caller, answer),
+            Call::Settings => return self.tell_settings(answer),
+            Call::Change { change } => return self.change(&caller, change, answer),
+            Call::TestControl { address } => return self.test_control(&address, answer),
+            Call::Log { from } => {
+                let _ = answer.send(Ok(Reply::Log(self.log_tail.page(from))));
+                return;
+            }
             Call::Create { party, player } => self.create(&caller, &party, player.as_deref()).await,
             Call::Join { text, player } => self.join(&caller, &text, player.as_deref()).await,
             Call::Leave => self.leave(&caller),
@@ -90,6 +97,7 @@ impl Engine {
                 Err(FaultCode::PartyOfAnotherUser.into())
             };
         }
+        self.adopt();
         adapter::possible()?;
         if let Some(clash) = network::clash(self.range, None) {
             return Err(clash);
