@@ -5,6 +5,7 @@ use super::nat::Homes;
 use super::{minutes, ms, seconds};
 use lanrage_core::io::Event;
 use lanrage_core::punch::{DATAGRAMS, LASTS, LOW, SOCKETS};
+use lanrage_proto::FaultCode;
 use lanrage_proto::ipc::{PathKind, PeerState};
 use lanrage_tests::sim::{Link, Looks, Nat, Node, Ports};
 use std::collections::BTreeMap;
@@ -295,7 +296,7 @@ fn switched_off_nothing_is_tried_by_either_side() {
 }
 
 #[test]
-fn where_no_hole_can_be_made_the_tries_grow_rare_and_nobody_is_told() {
+fn where_no_hole_can_be_made_the_tries_grow_rare_and_a_relay_is_asked_for() {
     let mut homes = pair(7, [RANDOM, RANDOM]);
     homes.gather();
     homes.sim.run_for(minutes(30));
@@ -307,7 +308,7 @@ fn where_no_hole_can_be_made_the_tries_grow_rare_and_nobody_is_told() {
             .filter(|(_, turn)| matches!(*turn, "begins" | "is asked for"))
             .count();
         assert!((4..=10).contains(&begun), "{begun} tries in half an hour");
-        assert_eq!(homes.sim.view(node).conditions, []);
+        assert_eq!(homes.sim.view(node).conditions, [FaultCode::NoRelay.into()]);
         within_budget(&homes, node);
         one_at_a_time(&homes, node);
     }

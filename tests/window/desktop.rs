@@ -16,6 +16,9 @@ use x11rb::protocol::xproto::{
 const CLICK: Duration = Duration::from_secs(1);
 /// How often is looked.
 const EVERY: Duration = Duration::from_millis(50);
+/// So many looks in a row have to see the same. Nobody acts on what is there for an instant, and a request to close
+/// that meets a window while the toolkit still shows it is lost.
+const STEADY: u32 = 6;
 
 /// The window on the screen, if it is to be seen. There is no window manager here, so it lies right on the root.
 fn visible(connection: &impl Connection) -> Result<Option<Window>> {
@@ -44,7 +47,12 @@ fn visible(connection: &impl Connection) -> Result<Option<Window>> {
 pub(crate) async fn is_visible(wanted: bool) -> Result<()> {
     let (connection, _) = x11rb::connect(None)?;
     let started = Instant::now();
-    while visible(&connection)?.is_some() != wanted {
+    let mut seen = 0;
+    while seen < STEADY {
+        seen = match visible(&connection)?.is_some() == wanted {
+            true => seen + 1,
+            false => 0,
+        };
         ensure!(
             started.elapsed() < CLICK * PATIENCE,
             "visible never became {wanted}"

@@ -315,6 +315,14 @@ impl Relays {
         self.relays.values_mut().for_each(|relay| relay.anew += 1);
     }
 
+    /// The internet is there again: what carried once and is silent is reached anew, as a stream's own repeats come ever
+    /// more slowly.
+    pub(crate) fn anew_where_silent(&mut self) {
+        let silent = |relay: &&mut Relay| relay.up.is_none() && relay.since.is_some();
+        let relays = self.relays.values_mut();
+        relays.filter(silent).for_each(|relay| relay.anew += 1);
+    }
+
     /// Takes in what happened; says whether the relayed addresses changed.
     pub(crate) fn event(&mut self, now: Instant, id: TransportId, event: &RelayEvent) -> bool {
         let Some(relay) = self.relays.get_mut(&id) else {

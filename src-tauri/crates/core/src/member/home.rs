@@ -303,6 +303,7 @@ impl Member {
         }
         self.offered(now, relays);
         self.desk.nat.look_again(now);
+        self.internet_is_back(now);
         if let Party::Active(active) = &mut self.party {
             active.seen_as = active.link().and_then(|link| link.seen_as());
             if let Some(link) = active.link() {

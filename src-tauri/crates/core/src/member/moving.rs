@@ -96,6 +96,14 @@ impl Member {
         }
     }
 
+    /// The home is reached again: relays that are silent need not be waited for, unless they are being reached anew.
+    pub(super) fn internet_is_back(&mut self, now: Instant) {
+        let recent = |at: Instant| now.saturating_duration_since(at) < SAME_MOVE;
+        if !self.renewed.is_some_and(recent) {
+            self.desk.relays.anew_where_silent();
+        }
+    }
+
     /// A peer is silent: is it still known where this computer is reached, and does the home answer?
     pub(super) fn alarm(&mut self, now: Instant) {
         let recent = |at: Instant| now.saturating_duration_since(at) < ALARMS;
