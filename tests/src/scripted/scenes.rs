@@ -46,6 +46,7 @@ pub fn idle() -> Status {
             mapped: None,
         },
         party: None,
+        games: Vec::new(),
         conditions: Vec::new(),
     }
 }

@@ -11,6 +11,7 @@ use lanrage_core::path::{Path, TransportId};
 use lanrage_core::probe::{Kind, demux};
 use lanrage_core::table::Table;
 use lanrage_platform::adapter::{Adapter, Trouble};
+use lanrage_platform::capture::{Capture, Own};
 use lanrage_platform::poll::{self, Handle, MAX_SOURCES, Source, Waker};
 use lanrage_platform::realtime;
 use lanrage_platform::udp::Sockets;
@@ -48,6 +49,8 @@ enum Command {
     Adapter(Option<Adapter>, oneshot::Sender<()>),
     /// Likewise.
     Sockets(Option<Arc<Sockets>>, oneshot::Sender<()>),
+    /// Likewise.
+    Capture(Option<(Capture, Vec<Own>)>, oneshot::Sender<()>),
     Relay(TransportId, Option<Arc<Queue>>),
     Hole(TransportId, Option<Arc<UdpSocket>>),
     Stop,
@@ -115,6 +118,7 @@ impl DataThread {
             dataplane: Dataplane::new(),
             adapter: None,
             sockets: None,
+            capture: None,
             relays: BTreeMap::new(),
             holes: Vec::new(),
             relayed: relayed_out,
@@ -169,6 +173,14 @@ impl DataThread {
         let _ = wait.await;
     }
 
+    /// Hands over what captures broadcasts of other interfaces, with the addresses it looks for, or takes it back.
+    /// When this returns the one before is closed.
+    pub(crate) async fn set_capture(&self, capture: Option<(Capture, Vec<Own>)>) {
+        let (done, wait) = oneshot::channel();
+        self.command(Command::Capture(capture, done));
+        let _ = wait.await;
+    }
+
     /// Adds a relay to send by, or takes it away.
     pub(crate) fn set_relay(&self, id: TransportId, queue: Option<Arc<Queue>>) {
         self.command(Command::Relay(id, queue));
@@ -215,6 +227,7 @@ struct Pumps {
     dataplane: Dataplane,
     adapter: Option<Adapter>,
     sockets: Option<Arc<Sockets>>,
+    capture: Option<(Capture, Vec<Own>)>,
     relays: BTreeMap<TransportId, Arc<Queue>>,
     /// Sockets for one peer each: few, and none in most parties.
     holes: Vec<(TransportId, Arc<UdpSocket>)>,
@@ -237,6 +250,7 @@ struct Ready {
     v4: bool,
     v6: bool,
     adapter: bool,
+    capture: bool,
     /// Holes, by position: those from this one on.
     holes: (usize, poll::Ready),
 }
@@ -282,6 +296,9 @@ impl Pumps {
             if ready.adapter {
                 self.read_adapter();
             }
+            if ready.capture {
+                self.read_capture();
+            }
             self.tell_drops(now);
             self.report();
         }
@@ -295,12 +312,13 @@ impl Pumps {
         let waker = waker.handle();
         let mut handles: [Handle<'_>; MAX_SOURCES] = [waker; MAX_SOURCES];
         let mut count = 1;
-        let mut positions = [None; 3];
+        let mut positions = [None; 4];
         let sockets = self.sockets.as_deref();
         let sources = [
             sockets.map(|sockets| sockets.v4.handle()),
             sockets.and_then(|sockets| Some(sockets.v6.as_ref()?.handle())),
             self.adapter.as_ref().map(Source::handle),
+            self.capture.as_ref().map(|(capture, _)| capture.handle()),
         ];
         for (position, source) in positions.iter_mut().zip(sources) {
             if let Some(source) = source {
@@ -315,12 +333,14 @@ impl Pumps {
             count += 1;
         }
         let ready = poll::wait(&handles[..count], timeout)?;
-        let [v4, v6, adapter] = positions.map(|position| position.is_some_and(|at| ready.is_ready(at)));
+        let [v4, v6, adapter, capture] =
+            positions.map(|position| position.is_some_and(|at| ready.is_ready(at)));
         Ok(Ready {
             commands: ready.is_ready(0),
             v4,
             v6,
             adapter,
+            capture,
             holes: (first_hole, ready),
         })
     }
@@ -338,6 +358,10 @@ impl Pumps {
             }
             Command::Sockets(sockets, done) => {
                 self.sockets = sockets;
+                let _ = done.send(());
+            }
+            Command::Capture(capture, done) => {
+                self.capture = capture;
                 let _ = done.send(());
             }
             Command::Relay(id, Some(queue)) => {
@@ -463,6 +487,43 @@ impl Pumps {
         self.send();
         if gone {
             self.lose_adapter();
+        }
+    }
+
+    /// What programs broadcast on other interfaces to network.
+    fn read_capture(&mut self) {
+        let Some((capture, own)) = &self.capture else {
+            return;
+        };
+        let now = Instant::now();
+        let mut failed = None;
+        for _ in 0..BATCH_PACKETS {
+            match capture.read(&mut self.buffer) {
+                Ok(length) => {
+                    let packet = &self.buffer[..length];
+                    if let Some(from) = own
+                        .iter()
+                        .find(|own| packet.get(12..16) == Some(&own.address.octets()))
+                    {
+                        let _ = from;
+                        self.dataplane.packet_out(now, packet, &mut self.outbox);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        self.send();
+        if let Some(error) = failed {
+            tracing::debug!(%error, "broadcasts of other interfaces can't be captured any more");
+            self.capture = None;
+            if self.happenings.try_send(Happening::CaptureGone).is_err() {
+                self.losses.reports += 1;
+            }
         }
     }
 

@@ -8,6 +8,7 @@
 //! - [`frames`] cuts the IPC's byte stream into frames, at both ends.
 
 mod adapter;
+mod announces;
 mod checkup;
 pub mod cli;
 mod control_client;
@@ -15,9 +16,11 @@ mod control_loop;
 mod data;
 mod embedded;
 pub mod frames;
+mod games;
 mod happening;
 mod holes;
 mod ipc_server;
+mod journal;
 mod logging;
 mod mapper;
 mod mdns;

@@ -3,11 +3,14 @@
 //! In this order, so that each step finds what it rests on: settings, the state directory with its lock, logs,
 //! count of starts, device seed, sockets, the IPC, the party to go on with.
 
+use crate::announces::Wanted;
 use crate::cli::Failure;
 use crate::cli::args::Run;
 use crate::control_loop::{Engine, Parts};
 use crate::data::DataThread;
+use crate::games::Profiles;
 use crate::happening::{Happening, ROOM};
+use crate::journal::Journal;
 use crate::settings::{Control, Settings, Switch};
 use crate::state::StateDir;
 use crate::{control_loop, ipc_server, logging, mdns, network, spare, trust};
@@ -73,6 +76,8 @@ fn typed(arguments: &Run) -> Result<Settings, Failure> {
         turn_password_file: arguments.turn_password_file.clone(),
         punching: arguments.no_punching.then_some(false),
         port_mapping: arguments.port_mapping,
+        multicast_route: arguments.multicast_route,
+        capture: arguments.capture,
         realtime: None,
     })
 }
@@ -82,6 +87,7 @@ fn start(settings: Settings, state: Arc<StateDir>, socket: PathBuf) -> Result<()
     // The count first: on disk before anything that is told under it, and started over only with a new seed.
     let boot = state.next_boot()?;
     let seed = DeviceSeed::from_bytes(*state.seed()?);
+    let journal = Journal::open(Arc::clone(&state));
     let player = settings.player().map_err(|error| internal(&error))?;
     let tls = trust::client_config(settings.control_ca.as_deref())?;
     let mut randomness = [0; 32];
@@ -125,6 +131,12 @@ fn start(settings: Settings, state: Arc<StateDir>, socket: PathBuf) -> Result<()
             player,
             stun: settings.stun.clone(),
             port_mapping: settings.port_mapping != Some(Switch::Off),
+            announces: Wanted {
+                multicast: settings.multicast_route != Some(Switch::Off),
+                capture: settings.capture != Some(Switch::Off),
+            },
+            journal,
+            profiles: Profiles::read(&state.path().join("profiles")),
             data,
             discovery,
             happenings: happenings.clone(),

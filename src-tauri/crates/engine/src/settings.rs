@@ -65,6 +65,12 @@ pub struct Settings {
     pub punching: Option<bool>,
     /// Whether the router in front is asked to lead ports here (PCP, NAT-PMP, UPnP); so unless `"off"`.
     pub port_mapping: Option<Switch>,
+    /// Whether multicast that names no interface goes to the party rather than to the local network; so unless `"off"`,
+    /// which leaves casting to a television as it is. Programs' multicast reaches the party either way while
+    /// `capture` is on.
+    pub multicast_route: Option<Switch>,
+    /// Whether what programs broadcast on this computer's other interfaces goes to the party too; so unless `"off"`.
+    pub capture: Option<Switch>,
     /// Whether the thread that moves packets asks for real-time priority; so unless switched off.
     pub realtime: Option<bool>,
 }
@@ -147,6 +153,8 @@ impl Settings {
             turn_password_file: over.turn_password_file.or(self.turn_password_file),
             punching: over.punching.or(self.punching),
             port_mapping: over.port_mapping.or(self.port_mapping),
+            multicast_route: over.multicast_route.or(self.multicast_route),
+            capture: over.capture.or(self.capture),
             realtime: over.realtime.or(self.realtime),
         }
     }

@@ -1,6 +1,7 @@
 //! Keeps `ui/src/bindings/ipc.ts` current: the test writes nothing, it compares. `LANRAGE_BLESS=1` rewrites it.
 
 use crate::fault::{Fault, FaultCode};
+use crate::games::Game;
 use crate::ipc::*;
 use std::path::PathBuf;
 use ts_rs::{Config, TS};
@@ -27,6 +28,7 @@ fn generated() -> String {
         PeerState,
         PeerTrouble,
         PathKind,
+        Game,
         Created,
         Joined,
         Fault,

@@ -36,6 +36,7 @@ fn published(name: &str) -> Published {
                 version: 1,
                 members: Vec::new(),
             }),
+            games: Vec::new(),
             conditions: Vec::new(),
         },
         owner: Some(ANNA),
