@@ -10,6 +10,7 @@ mod liar;
 mod network;
 mod relay;
 mod start;
+mod storm;
 mod typed;
 
 use std::fs;

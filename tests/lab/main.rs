@@ -1,9 +1,11 @@
 //! Real engines in network namespaces: `cargo xtask test --only lab`.
 #![cfg(target_os = "linux")]
 
+mod announces;
 mod crash;
 mod doctor;
 mod fallback;
+mod games;
 mod harness;
 mod hostile;
 mod nat;
@@ -14,6 +16,7 @@ mod party;
 mod port_mapping;
 mod punching;
 mod relays;
+mod restore;
 mod roam;
 mod server;
 mod stop;

@@ -56,6 +56,7 @@ fn status(player: &str) -> Status {
             mapped: None,
         },
         party: None,
+        games: Vec::new(),
         conditions: Vec::new(),
     }
 }

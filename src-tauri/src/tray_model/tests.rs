@@ -26,6 +26,7 @@ fn here(party: Option<PartyStatus>) -> EngineView {
                 mapped: None,
             },
             party,
+            games: Vec::new(),
             conditions: Vec::new(),
         }),
     }

@@ -16,6 +16,7 @@
 
 mod clean;
 mod engine;
+mod games;
 mod internet;
 mod internet_line;
 mod internet_router;
@@ -41,6 +42,7 @@ mod turn_server;
 mod wait;
 
 pub use engine::{Engine, EngineOptions, Watch};
+pub use games::{LOOKS, LanGame};
 pub use internet::Internet;
 pub use internet_line::Line;
 pub use internet_router::Router;

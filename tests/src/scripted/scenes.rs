@@ -86,6 +86,7 @@ pub fn idle() -> Status {
             mapped: None,
         },
         party: None,
+        games: Vec::new(),
         conditions: Vec::new(),
     }
 }

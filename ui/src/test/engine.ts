@@ -47,6 +47,7 @@ export function status(over: Partial<Status> = {}): Status {
     engine: { version: "0.1.0", state: "ready", player: "", control: { mode: "local", state: "idle" } },
     nat: { type: "unknown", mapped: null },
     party: null,
+    games: [],
     conditions: [],
     ...over,
   };

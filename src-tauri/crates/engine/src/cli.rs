@@ -1,4 +1,4 @@
-//! The command line. `run` is the engine; every other verb is a client of one over IPC.
+//! The command line. `run` is the engine, `restore` cleans up after one; every other verb is a client of one over IPC.
 //!
 //! Exit status: 0 done, 1 internal, 2 usage, 3 engine not reachable, 4 refused. With `--json` a refusal prints
 //! `{"fault","message","action"}` on standard output, otherwise two sentences on standard error.
@@ -8,6 +8,7 @@ mod client;
 mod diagnosis;
 mod lobby;
 mod outside;
+mod restore;
 mod show;
 pub mod text;
 mod verbs;
@@ -80,6 +81,7 @@ pub fn main() -> ExitCode {
     };
     let (json, result) = match arguments.verb {
         args::Verb::Run(run) => (run.json, crate::run::main(*run)),
+        args::Verb::Restore(arguments) => (arguments.json, restore::main(&arguments)),
         verb => verbs::main(verb),
     };
     match result {

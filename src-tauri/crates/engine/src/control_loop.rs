@@ -10,14 +10,17 @@ mod requests;
 pub(crate) mod settings;
 mod status;
 
+use crate::announces::{Announces, Wanted};
 use crate::checkup::Checkup;
 use crate::choices::Choices;
 use crate::control_client::ControlClients;
 use crate::data::{DataThread, Strays};
 use crate::embedded::Embedded;
+use crate::games::{GameWatch, Profiles};
 use crate::happening::{Happening, Happenings};
 use crate::holes::Holes;
 use crate::ipc_server::Published;
+use crate::journal::Journal;
 use crate::listeners::Listeners;
 use crate::log_tail::LogTail;
 use crate::mapper::{Mapper, Told};
@@ -31,6 +34,7 @@ use lanrage_core::io::{AdapterPlan, Config, HostPlan, Input, Intent, IntentId};
 use lanrage_core::member::Member;
 use lanrage_platform::process::StopRequest;
 use lanrage_platform::udp::{self, PortChoice, Sockets, UdpError};
+use lanrage_proto::games::Game;
 use lanrage_proto::ipc::Reply;
 use lanrage_proto::{Fault, FaultCode, PartyRange, PlayerName, ServerUrl};
 use rustls::ClientConfig;
@@ -55,6 +59,9 @@ pub(crate) struct Parts {
     pub(crate) choices: Choices,
     pub(crate) log_tail: LogTail,
     pub(crate) player: PlayerName,
+    pub(crate) announces: Wanted,
+    pub(crate) journal: Journal,
+    pub(crate) profiles: Profiles,
     pub(crate) data: DataThread,
     pub(crate) discovery: Discovery,
     pub(crate) happenings: Happenings,
@@ -92,6 +99,15 @@ pub(crate) struct Engine {
     plan: Option<AdapterPlan>,
     /// The one that is.
     adapter: Option<AdapterInUse>,
+    /// What gets games' announces onto it.
+    announces: Announces,
+    wanted: Wanted,
+    /// What is different in the system.
+    journal: Journal,
+    profiles: Arc<Profiles>,
+    /// Looks for games while there is an adapter.
+    game_watch: Option<GameWatch>,
+    games: Vec<Game>,
     embedded: Option<(HostPlan, Embedded)>,
     /// Whose party it is; meaningless without one.
     owner: Option<u32>,
@@ -149,7 +165,7 @@ impl Engine {
         let mapper = Mapper::new(settings::asks_router(&settings), state, parts.happenings.clone());
         let relays = Relays::new(&parts.tls, parts.happenings.clone());
         let clients = ControlClients::new(parts.tls, range, parts.happenings.clone());
-        let first = status::compose(&member, now, &parts.player, None, &BTreeMap::new());
+        let first = status::compose(&member, now, &parts.player, None, (&BTreeMap::new(), &[]));
         let (published, _) = watch::channel(Arc::new(first));
         let mut engine = Self {
             member,
@@ -176,6 +192,12 @@ impl Engine {
             sockets: None,
             plan: None,
             adapter: None,
+            announces: Announces::default(),
+            wanted: parts.announces,
+            journal: parts.journal,
+            profiles: Arc::new(parts.profiles),
+            game_watch: None,
+            games: Vec::new(),
             embedded: None,
             owner: None,
             waiting: BTreeMap::new(),
@@ -288,6 +310,14 @@ impl Engine {
             Happening::Mapped(told) => self.mapped(now, *told),
             Happening::Ports(ports) => self.member.handle(now, Input::Ports(ports)),
             Happening::AdapterGone => self.adapter_gone(now).await,
+            Happening::CaptureGone => self.announces.lost_capture(),
+            Happening::Games(games) => {
+                // The last word of a watch that was stopped may still be on its way.
+                if self.game_watch.is_some() {
+                    self.games = games;
+                    self.tell_soon();
+                }
+            }
             Happening::StunServers(turn, servers) => {
                 if self.stun.is_current(turn) {
                     self.member.handle(now, Input::StunServers(servers));
@@ -295,12 +325,14 @@ impl Engine {
             }
             Happening::Network => {
                 self.look_at_network();
+                self.look_at_capture().await;
                 self.retry_adapter().await;
                 self.save_again().await;
             }
             Happening::Slept(slept) => {
                 // Another network may have been entered in one's sleep.
                 self.look_at_network();
+                self.look_at_capture().await;
                 self.member.handle(now, Input::Slept(slept));
             }
             Happening::OutOfFiles(out) => self.out_of_files(out).await,
@@ -370,6 +402,13 @@ impl Engine {
             Err(error) => tracing::warn!(%error, "this computer's addresses can't be listed"),
         }
         self.tell_soon();
+    }
+
+    /// This computer's addresses may be others, by which games' announces are captured.
+    async fn look_at_capture(&mut self) {
+        if let Some(adapter) = &self.adapter {
+            self.announces.look(self.wanted, &adapter.name, &self.data).await;
+        }
     }
 
     /// Whether adapters can be made at all, as a condition while there is none.

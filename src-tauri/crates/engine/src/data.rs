@@ -8,17 +8,19 @@ use crate::happening::{Happening, Happenings, Stray};
 use crate::relays::Queue;
 use lanrage_core::dataplane::{Dataplane, Handled, Inbox, Outbox};
 use lanrage_core::lan::Announce;
+use lanrage_core::lan::Interface;
 use lanrage_core::path::{Path, TransportId};
 use lanrage_core::probe::{Kind, demux};
 use lanrage_core::table::Table;
 use lanrage_platform::adapter::{Adapter, Trouble};
+use lanrage_platform::capture::Capture;
 use lanrage_platform::poll::{self, Handle, MAX_SOURCES, Source, Waker};
 use lanrage_platform::realtime;
 use lanrage_platform::udp::Sockets;
 use lanrage_proto::{Fault, FaultCode, Slot};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
@@ -49,6 +51,8 @@ enum Command {
     Adapter(Option<Adapter>, oneshot::Sender<()>),
     /// Likewise.
     Sockets(Option<Arc<Sockets>>, oneshot::Sender<()>),
+    /// Likewise.
+    Capture(Option<(Capture, Vec<Arc<Interface>>)>, oneshot::Sender<()>),
     Relay(TransportId, Option<Arc<Queue>>),
     Hole(TransportId, Option<Arc<UdpSocket>>),
     Replay(Slot, Announce),
@@ -118,6 +122,7 @@ impl DataThread {
             dataplane: Dataplane::new(),
             adapter: None,
             sockets: None,
+            capture: None,
             relays: BTreeMap::new(),
             holes: Vec::new(),
             relayed: relayed_out,
@@ -169,6 +174,14 @@ impl DataThread {
     pub(crate) async fn set_sockets(&self, sockets: Option<Arc<Sockets>>) {
         let (done, wait) = oneshot::channel();
         self.command(Command::Sockets(sockets, done));
+        let _ = wait.await;
+    }
+
+    /// Hands over what captures broadcasts of other interfaces, with the interfaces it looks at, or takes it back.
+    /// When this returns the one before is closed.
+    pub(crate) async fn set_capture(&self, capture: Option<(Capture, Vec<Arc<Interface>>)>) {
+        let (done, wait) = oneshot::channel();
+        self.command(Command::Capture(capture, done));
         let _ = wait.await;
     }
 
@@ -228,6 +241,7 @@ struct Pumps {
     dataplane: Dataplane,
     adapter: Option<Adapter>,
     sockets: Option<Arc<Sockets>>,
+    capture: Option<(Capture, Vec<Arc<Interface>>)>,
     relays: BTreeMap<TransportId, Arc<Queue>>,
     /// Sockets for one peer each: few, and none in most parties.
     holes: Vec<(TransportId, Arc<UdpSocket>)>,
@@ -250,6 +264,7 @@ struct Ready {
     v4: bool,
     v6: bool,
     adapter: bool,
+    capture: bool,
     /// Holes, by position: those from this one on.
     holes: (usize, poll::Ready),
 }
@@ -295,6 +310,9 @@ impl Pumps {
             if ready.adapter {
                 self.read_adapter();
             }
+            if ready.capture {
+                self.read_capture();
+            }
             self.tell_drops(now);
             self.report();
         }
@@ -308,12 +326,13 @@ impl Pumps {
         let waker = waker.handle();
         let mut handles: [Handle<'_>; MAX_SOURCES] = [waker; MAX_SOURCES];
         let mut count = 1;
-        let mut positions = [None; 3];
+        let mut positions = [None; 4];
         let sockets = self.sockets.as_deref();
         let sources = [
             sockets.map(|sockets| sockets.v4.handle()),
             sockets.and_then(|sockets| Some(sockets.v6.as_ref()?.handle())),
             self.adapter.as_ref().map(Source::handle),
+            self.capture.as_ref().map(|(capture, _)| capture.handle()),
         ];
         for (position, source) in positions.iter_mut().zip(sources) {
             if let Some(source) = source {
@@ -328,12 +347,14 @@ impl Pumps {
             count += 1;
         }
         let ready = poll::wait(&handles[..count], timeout)?;
-        let [v4, v6, adapter] = positions.map(|position| position.is_some_and(|at| ready.is_ready(at)));
+        let [v4, v6, adapter, capture] =
+            positions.map(|position| position.is_some_and(|at| ready.is_ready(at)));
         Ok(Ready {
             commands: ready.is_ready(0),
             v4,
             v6,
             adapter,
+            capture,
             holes: (first_hole, ready),
         })
     }
@@ -351,6 +372,10 @@ impl Pumps {
             }
             Command::Sockets(sockets, done) => {
                 self.sockets = sockets;
+                let _ = done.send(());
+            }
+            Command::Capture(capture, done) => {
+                self.capture = capture;
                 let _ = done.send(());
             }
             Command::Relay(id, Some(queue)) => {
@@ -481,6 +506,40 @@ impl Pumps {
         }
     }
 
+    /// What programs broadcast on other interfaces to network.
+    fn read_capture(&mut self) {
+        let Some((capture, interfaces)) = &self.capture else {
+            return;
+        };
+        let now = Instant::now();
+        let mut failed = None;
+        for _ in 0..BATCH_PACKETS {
+            match capture.read(&mut self.buffer) {
+                Ok(length) => {
+                    let packet = &self.buffer[..length];
+                    // By the address it bears: behind a bridge the same packet leaves by several interfaces.
+                    if let Some(interface) = interfaces.iter().find(|interface| is_from(packet, interface)) {
+                        self.dataplane.captured(now, interface, packet, &mut self.outbox);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
+        }
+        self.send();
+        if let Some(error) = failed {
+            tracing::debug!(%error, "broadcasts of other interfaces can't be captured any more");
+            self.capture = None;
+            if self.happenings.try_send(Happening::CaptureGone).is_err() {
+                self.losses.reports += 1;
+            }
+        }
+    }
+
     fn deliver(&mut self) {
         let mut gone = false;
         if let Some(adapter) = &self.adapter {
@@ -550,6 +609,15 @@ impl Pumps {
             tracing::debug!(losses = ?self.losses, "packets: {counters}");
         }
     }
+}
+
+/// Whether an IPv4 packet's source is one of the interface's own addresses.
+fn is_from(packet: &[u8], interface: &Interface) -> bool {
+    let Some(source) = packet.get(12..).and_then(|rest| rest.first_chunk::<4>()) else {
+        return false;
+    };
+    let source = IpAddr::from(*source);
+    interface.addresses.iter().any(|(own, _)| *own == source)
 }
 
 #[cfg(test)]

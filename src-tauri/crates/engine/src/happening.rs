@@ -7,6 +7,7 @@ use lanrage_core::path::{Path, TransportId};
 use lanrage_core::relays::RelayEvent;
 use lanrage_platform::caller::Caller;
 use lanrage_proto::Fault;
+use lanrage_proto::games::Game;
 use lanrage_proto::ipc::{Call, Reply};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -36,6 +37,10 @@ pub(crate) enum Happening {
     Ports(Option<Ports>),
     /// The adapter is gone; somebody removed it.
     AdapterGone,
+    /// What games broadcast on other interfaces can't be captured any more.
+    CaptureGone,
+    /// These games run here, and no others.
+    Games(Vec<Game>),
     /// Addresses, links or routes of this computer may have changed.
     Network,
     /// The computer slept for so long.

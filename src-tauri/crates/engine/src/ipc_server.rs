@@ -57,6 +57,7 @@ impl Published {
             && !owns(caller, self.owner)
         {
             (party.id, party.invite) = (None, None);
+            status.games.clear();
         }
         status
     }

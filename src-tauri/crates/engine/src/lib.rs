@@ -8,6 +8,7 @@
 //! - [`frames`] cuts the IPC's byte stream into frames, at both ends.
 
 mod adapter;
+mod announces;
 mod checkup;
 mod choices;
 pub mod cli;
@@ -16,9 +17,11 @@ mod control_loop;
 mod data;
 mod embedded;
 pub mod frames;
+mod games;
 mod happening;
 mod holes;
 mod ipc_server;
+mod journal;
 mod listeners;
 mod log_tail;
 mod logging;

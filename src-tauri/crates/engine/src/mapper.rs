@@ -55,16 +55,36 @@ impl Told {
 
     /// What is different in the router.
     pub(crate) fn changes(&self) -> impl Iterator<Item = Change> {
-        self.leases.iter().map(|lease| Change::PortMapping {
-            protocol: match lease.carried {
-                Carried::Udp => "udp",
-                Carried::Tcp => "tcp",
-            }
-            .to_owned(),
-            external: lease.external.to_string(),
-            internal: lease.internal,
-        })
+        self.leases.iter().map(change)
     }
+}
+
+fn change(lease: &Lease) -> Change {
+    Change::PortMapping {
+        protocol: match lease.carried {
+            Carried::Udp => "udp",
+            Carried::Tcp => "tcp",
+        }
+        .to_owned(),
+        external: lease.external.to_string(),
+        internal: lease.internal,
+    }
+}
+
+/// Gives back what a run that crashed left in the router; what the router took back. The rest ends by itself.
+pub(crate) async fn give_back(state: &StateDir) -> Vec<Change> {
+    let mut given = Vec::new();
+    for lease in state.leases() {
+        let Some(router) = Router::of(&lease).await else {
+            continue;
+        };
+        match router.release(&lease).await {
+            Ok(()) => given.push(change(&lease)),
+            Err(reason) => tracing::debug!(reason, "a port of an earlier run stays until its lease ends"),
+        }
+    }
+    state.save_leases(&[]);
+    given
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -186,7 +206,7 @@ struct Keeper {
 
 impl Keeper {
     async fn run(mut self) {
-        self.recover().await;
+        give_back(&self.state).await;
         loop {
             let wish = self.wishes.borrow_and_update().clone();
             let next = self.fulfil(&wish).await;
@@ -202,18 +222,6 @@ impl Keeper {
             }
         }
         self.give_back(|_| true).await;
-    }
-
-    /// Gives back what a run that crashed left.
-    async fn recover(&mut self) {
-        for lease in self.state.leases() {
-            if let Some(router) = Router::of(&lease).await
-                && let Err(reason) = router.release(&lease).await
-            {
-                tracing::debug!(reason, "a port of an earlier run stays until its lease ends");
-            }
-        }
-        self.state.save_leases(&[]);
     }
 
     /// Makes the wish true as far as the router lets it; when to look again.

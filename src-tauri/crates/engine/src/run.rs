@@ -3,14 +3,17 @@
 //! In this order, so that each step finds what it rests on: settings, the state directory with its lock, logs,
 //! count of starts, device seed, sockets, the IPC, the party to go on with.
 
+use crate::announces::Wanted;
 use crate::choices::Choices;
 use crate::cli::Failure;
 use crate::cli::args::Run;
 use crate::control_loop::{Engine, Parts};
 use crate::data::DataThread;
+use crate::games::Profiles;
 use crate::happening::{Happening, ROOM};
+use crate::journal::Journal;
 use crate::log_tail::LogTail;
-use crate::settings::{Control, Settings};
+use crate::settings::{Control, Settings, Switch};
 use crate::state::StateDir;
 use crate::{control_loop, ipc_server, logging, mdns, network, spare, trust};
 use lanrage_core::io::Config;
@@ -77,6 +80,8 @@ fn typed(arguments: &Run) -> Result<Settings, Failure> {
         share: arguments.share,
         carry: arguments.carry.clone(),
         multicast: arguments.no_multicast.then_some(false),
+        multicast_route: arguments.multicast_route,
+        capture: arguments.capture,
         realtime: None,
     })
 }
@@ -87,6 +92,7 @@ fn start(choices: Choices, log_tail: LogTail, state: Arc<StateDir>, socket: Path
     // The count first: on disk before anything that is told under it, and started over only with a new seed.
     let boot = state.next_boot()?;
     let seed = DeviceSeed::from_bytes(*state.seed()?);
+    let journal = Journal::open(Arc::clone(&state));
     let player = settings.player().map_err(|error| internal(&error))?;
     let tls = trust::client_config(settings.control_ca.as_deref())?;
     let mut randomness = [0; 32];
@@ -126,6 +132,12 @@ fn start(choices: Choices, log_tail: LogTail, state: Arc<StateDir>, socket: Path
             choices,
             log_tail,
             player,
+            announces: Wanted {
+                multicast: settings.multicast_route != Some(Switch::Off),
+                capture: settings.capture != Some(Switch::Off),
+            },
+            journal,
+            profiles: Profiles::read(&state.path().join("profiles")),
             data,
             discovery,
             happenings: happenings.clone(),

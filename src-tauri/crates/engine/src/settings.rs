@@ -78,6 +78,12 @@ pub struct Settings {
     pub carry: Vec<Carry>,
     /// Whether multicast is carried; so unless switched off.
     pub multicast: Option<bool>,
+    /// Whether multicast that names no interface goes to the party rather than to the local network; so unless `"off"`,
+    /// which leaves casting to a television as it is. Programs' multicast reaches the party either way while
+    /// `capture` is on.
+    pub multicast_route: Option<Switch>,
+    /// Whether what programs broadcast on this computer's other interfaces goes to the party too; so unless `"off"`.
+    pub capture: Option<Switch>,
     /// Whether the thread that moves packets asks for real-time priority; so unless switched off.
     pub realtime: Option<bool>,
 }
@@ -204,6 +210,8 @@ impl Settings {
                 over.carry
             },
             multicast: over.multicast.or(self.multicast),
+            multicast_route: over.multicast_route.or(self.multicast_route),
+            capture: over.capture.or(self.capture),
             realtime: over.realtime.or(self.realtime),
         }
     }

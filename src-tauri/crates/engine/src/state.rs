@@ -8,10 +8,12 @@
 //! | `settings.json` | what callers changed of the settings |
 //! | `intent.json` | the party to go on with, and whose it is |
 //! | `leases.json` | ports that the router in front leads here |
+//! | `changes.json` | what is different in the system while a party lasts |
 //! | `control.json` | the embedded control plane's memory, while this engine hosts |
 //!
 //! All of them are readable for the engine's user alone and replaced atomically. One engine has the directory.
 
+use crate::journal::Entry;
 use crate::mapper::Lease;
 use crate::spare::fault_of;
 use lanrage_core::io::Saved;
@@ -33,14 +35,17 @@ const CHANGES: &str = "settings.json";
 const CHANGES_DAMAGED: &str = "settings.json.damaged";
 const INTENT: &str = "intent.json";
 const LEASES: &str = "leases.json";
+const JOURNAL: &str = "changes.json";
 const DAMAGED: &str = "intent.json.damaged";
 const CONTROL: &str = "control.json";
 
 const SEED_BYTES: usize = 32;
 const SUM_BYTES: usize = 8;
 
-/// Seven settings, the longest of which are lists of eight names.
+/// A handful of settings, the longest of which are lists of eight names.
 const CHANGES_LIMIT: u64 = 64 * 1024;
+/// A handful of changes of the system.
+const JOURNAL_LIMIT: u64 = 64 * 1024;
 /// An intent with the pins of 250 members is some 80 KiB.
 const INTENT_LIMIT: u64 = 1024 * 1024;
 /// A registry of one party with 250 records of 700 bytes, as JSON, is under 1 MiB.
@@ -220,6 +225,34 @@ impl StateDir {
     pub(crate) fn save_changes(&self, changes: &[SettingChange]) -> Result<(), Fault> {
         let bytes = serde_json::to_vec(changes).map_err(|error| unusable(&self.path, &error))?;
         self.write(CHANGES, &Zeroizing::new(bytes))
+    }
+
+    /// What an earlier run changed in the system and did not undo. What can't be read is forgotten, and said: what
+    /// depends on the adapter went with it.
+    pub(crate) fn journal(&self) -> Vec<Entry> {
+        let read = files::read_private(&self.path.join(JOURNAL), JOURNAL_LIMIT);
+        let Some(bytes) = read.unwrap_or_else(|error| {
+            tracing::error!(%error, "what was changed in the system can't be read");
+            None
+        }) else {
+            return Vec::new();
+        };
+        serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+            tracing::error!(%error, "what was changed in the system can't be read");
+            Vec::new()
+        })
+    }
+
+    /// Replaces that list.
+    ///
+    /// # Errors
+    /// `state_unusable`.
+    pub(crate) fn save_journal(&self, entries: &[Entry]) -> Result<(), Fault> {
+        if entries.is_empty() {
+            return self.remove(JOURNAL);
+        }
+        let bytes = serde_json::to_vec(entries).map_err(|error| unusable(&self.path, &error))?;
+        self.write(JOURNAL, &bytes)
     }
 
     /// The party to go on with. A damaged file is moved aside and named in the log.

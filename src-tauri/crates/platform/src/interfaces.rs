@@ -60,6 +60,22 @@ pub fn addresses(except_interface: Option<&str>) -> io::Result<Vec<HostAddress>>
     Ok(found)
 }
 
+/// The number by which the system knows the interface of this name; none where there is no such interface, or no such
+/// number to be had.
+pub fn index(name: &str) -> Option<u32> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
+        let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+        netdevice::name_to_index(socket.ok()?, name).ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = name;
+        None
+    }
+}
+
 /// Where a packet to the internet would go: addresses kept for documentation (RFC 5737, RFC 3849), which are nobody's.
 const ELSEWHERE: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)),

@@ -8,7 +8,8 @@
 //! | module | is |
 //! |---|---|
 //! | [`adapter`] | the virtual network adapter (TUN) |
-//! | [`routes`] | routes that clash with the party's range |
+//! | [`routes`] | routes that clash with the party's range, and routes added for a while |
+//! | [`capture`], [`groups`] | broadcasts of programs that use other interfaces, and multicast groups joined there |
 //! | [`interfaces`] | the host's own addresses, and word of their change |
 //! | [`sleep`] | noticing that the computer slept |
 //! | [`udp`] | the primary UDP sockets |
@@ -17,6 +18,8 @@
 //! | [`realtime`] | priority of the data thread |
 //! | [`ipc`], [`caller`] | the local socket between the engine and its clients, and who may use it |
 //! | [`dirs`], [`files`], [`lock`] | where things are kept, how they are written, one engine per directory |
+//! | [`firewall`] | letting in what friends send, on Windows |
+//! | [`programs`] | programs that run, and the ports they wait on |
 //! | [`rights`], [`process`] | what this process may do, and on whose behalf it runs |
 //!
 //! Nothing here decides anything about parties, and nothing depends on another crate of the workspace.
@@ -25,14 +28,18 @@
 
 pub mod adapter;
 pub mod caller;
+pub mod capture;
 pub mod dirs;
 pub mod files;
+pub mod firewall;
+pub mod groups;
 pub mod interfaces;
 pub mod ipc;
 pub mod listeners;
 pub mod lock;
 pub mod poll;
 pub mod process;
+pub mod programs;
 pub mod realtime;
 pub mod rights;
 pub mod routes;

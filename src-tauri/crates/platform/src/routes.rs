@@ -1,9 +1,16 @@
-//! Routes of the host: those that clash with the party's range, and the one that leads out.
+//! Routes of the host: those that clash with the party's range, the one that leads out, and those added for a while.
 
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
 
+#[cfg(target_os = "linux")]
+#[path = "routes/linux.rs"]
+mod change;
+#[cfg(target_os = "macos")]
+#[path = "routes/macos_change.rs"]
+mod change;
 #[cfg(any(test, target_os = "macos"))]
 mod dump;
 #[cfg(target_os = "macos")]
@@ -50,6 +57,24 @@ impl Network {
     }
 }
 
+/// Not an address and a number of bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no network; one looks like 10.66.0.0/16")]
+pub struct NoNetwork;
+
+impl FromStr for Network {
+    type Err = NoNetwork;
+
+    fn from_str(text: &str) -> Result<Self, NoNetwork> {
+        let (address, prefix) = text.split_once('/').ok_or(NoNetwork)?;
+        let prefix: u8 = prefix.parse().map_err(|_| NoNetwork)?;
+        if prefix > 32 {
+            return Err(NoNetwork);
+        }
+        Ok(Self::new(address.parse().map_err(|_| NoNetwork)?, prefix))
+    }
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
@@ -83,6 +108,43 @@ impl From<Route> for RouteClash {
             network: route.network,
         }
     }
+}
+
+/// Whether broadcast and multicast need routes to leave by our adapter. Windows goes by the interface's metric instead.
+pub const ANNOUNCES_NEED_ROUTES: bool = cfg!(unix);
+
+/// Adds a route to `network` by the interface named. Another one to the same network stays, and is used again when
+/// this one is gone.
+///
+/// # Errors
+/// What the system says; `Unsupported` where routes can't be added.
+pub fn add(network: Network, interface: &str) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    return change::add(network, interface);
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    {
+        let _ = (network, interface);
+        Err(unsupported("adding a route"))
+    }
+}
+
+/// Removes what [`add`] added. That it is gone already, or its interface is, counts as done: then the answer is `false`.
+///
+/// # Errors
+/// As [`add`].
+pub fn remove(network: Network, interface: &str) -> io::Result<bool> {
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    return change::remove(network, interface);
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    {
+        let _ = (network, interface);
+        Err(unsupported("removing a route"))
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn unsupported(operation: &'static str) -> io::Error {
+    crate::Unsupported { operation }.into()
 }
 
 /// The router that packets to the internet go to. None where there is no default route, or it leads into an interface
@@ -215,8 +277,7 @@ x\tnothex\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
 ";
 
     fn network(text: &str) -> Network {
-        let (address, prefix) = text.split_once('/').unwrap();
-        Network::new(address.parse().unwrap(), prefix.parse().unwrap())
+        text.parse().unwrap()
     }
 
     fn clash(interface: &str, network_text: &str) -> RouteClash {
@@ -267,6 +328,16 @@ x\tnothex\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0
     #[test]
     fn a_range_elsewhere_has_no_clash() {
         assert_eq!(clashes(clashing(TABLE), network("172.20.0.0/16"), None), []);
+    }
+
+    #[test]
+    fn a_network_is_read_as_it_is_shown() {
+        for text in ["0.0.0.0/0", "10.66.0.0/16", "255.255.255.255/32"] {
+            assert_eq!(network(text).to_string(), text);
+        }
+        for text in ["", "10.66.0.0", "10.66.0.0/33", "10.66/16", "10.66.0.0/a"] {
+            assert_eq!(text.parse::<Network>(), Err(NoNetwork), "{text}");
+        }
     }
 
     #[test]

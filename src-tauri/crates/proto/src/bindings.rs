@@ -3,6 +3,7 @@
 use crate::TurnTransport;
 use crate::doctor::*;
 use crate::fault::{Fault, FaultCode};
+use crate::games::Game;
 use crate::ipc::*;
 use crate::lobby::*;
 use crate::settings::*;
@@ -40,6 +41,7 @@ fn generated() -> String {
         AnnounceReach,
         Listens,
         HeardStatus,
+        Game,
         Created,
         Joined,
         Report,

@@ -341,6 +341,26 @@ pub enum Change {
         /// By this adapter.
         adapter: String,
     },
+    /// A multicast group is joined on an interface in the stead of a program, which joined it on another: so the program
+    /// hears both the party and the local network.
+    Group {
+        /// The group.
+        group: String,
+        /// On this interface, the adapter or another.
+        adapter: String,
+    },
+    /// The system's firewall lets in what comes by the adapter.
+    FirewallRule {
+        /// The rule's name.
+        name: String,
+        /// By this adapter alone.
+        adapter: String,
+    },
+    /// What programs broadcast by these addresses is sent to the party as well.
+    Capture {
+        /// Of this computer's other interfaces.
+        addresses: Vec<String>,
+    },
     /// A port of the router's leads here.
     PortMapping {
         /// `udp` or `tcp`.

@@ -144,6 +144,8 @@ fault_codes! {
     AdapterFailed = "adapter_failed",
     /// The party's addresses are already routed elsewhere. Details `network`, `interface`.
     AddressClash = "address_clash",
+    /// The system does not lead broadcasts to the adapter, so games may not see each other's. Detail `reason`.
+    AnnouncesNotRouted = "announces_not_routed",
     /// The port that was asked for is taken. Detail `port`.
     PortTaken = "port_taken",
     /// No UDP socket could be opened. Detail `reason`.

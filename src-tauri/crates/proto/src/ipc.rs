@@ -6,6 +6,7 @@
 
 use crate::doctor::Report;
 use crate::fault::Fault;
+use crate::games::Game;
 use crate::lobby::{LobbyStatus, Rules, RulesChange};
 use crate::settings::{ControlTest, LogPage, SettingChange, SettingsReport};
 use serde::{Deserialize, Serialize};
@@ -159,6 +160,8 @@ pub struct Status {
     pub nat: NatStatus,
     /// The party, when in one.
     pub party: Option<PartyStatus>,
+    /// Games that run on this computer, while in a party; none for callers to whom it does not belong.
+    pub games: Vec<Game>,
     /// Lasting troubles; each clears by itself.
     pub conditions: Vec<Fault>,
 }

@@ -9,6 +9,7 @@ pub mod bytes;
 pub mod control;
 pub mod doctor;
 pub mod fault;
+pub mod games;
 pub mod ids;
 pub mod invite;
 pub mod ipc;

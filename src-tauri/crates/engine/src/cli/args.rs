@@ -71,6 +71,21 @@ Examples:
 Without a party STUN servers are asked for it, which takes some seconds; inside one all is known already.
 With --json it is one object; without an engine it is the refusal with what can be seen from outside.")]
     Doctor(Verbose),
+    /// Undo what an engine that no longer runs left changed in the system; uninstallers call it
+    #[command(after_help = "\
+An engine undoes its changes itself, when a party ends and when it starts. While one runs this is refused.")]
+    Restore(Restore),
+}
+
+/// Undo what was changed.
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// Where that engine kept its state
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Print JSON instead of sentences
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What every verb but `run` takes.
@@ -197,6 +212,12 @@ pub struct Run {
     /// Whether the router in front is asked to open ports for the party (UPnP, NAT-PMP, PCP) [default: on]
     #[arg(long, value_name = "on|off", hide_possible_values = true)]
     pub port_mapping: Option<Switch>,
+    /// Whether multicast goes to the party rather than to the local network; off leaves Chromecast and AirPlay alone [default: on]
+    #[arg(long, value_name = "on|off", hide_possible_values = true)]
+    pub multicast_route: Option<Switch>,
+    /// Whether what games broadcast on other network interfaces goes to the party too [default: on]
+    #[arg(long, value_name = "on|off", hide_possible_values = true)]
+    pub capture: Option<Switch>,
     /// A relay of your own, besides those of the control plane: turn:HOST:PORT, turn:HOST:PORT?transport=tcp or turns:HOST:PORT; may be repeated
     #[arg(long, value_name = "URI", value_parser = TurnUri::parse)]
     pub turn: Vec<TurnUri>,
@@ -248,6 +269,8 @@ mod tests {
             "lanrage-engine run --share files --carry mdns --carry ssdp --no-multicast",
             "lanrage-engine share everything --json",
             "lanrage-engine carry multicast off",
+            "lanrage-engine run --port-mapping off --multicast-route off --capture on",
+            "lanrage-engine restore --state-dir /b --json",
         ] {
             let words = line.split_whitespace();
             assert!(Arguments::try_parse_from(words).is_ok(), "{line}");

@@ -275,15 +275,27 @@ fn computer(page: &mut Page, report: &Report) {
     }
     page.line("  Changed while the party lasts:");
     for change in &report.changes {
-        page.line(match change {
-            Change::Adapter { name, address } => format!("    adapter {name} with {address}"),
-            Change::Route { network, adapter } => format!("    route {network} by {adapter}"),
-            Change::PortMapping {
-                protocol,
-                external,
-                internal,
-            } => format!("    the router leads {protocol} {external} to port {internal} here"),
-        });
+        page.line(format!("    {}", change_words(change)));
+    }
+}
+
+/// One change of the system, without a full stop.
+pub(super) fn change_words(change: &Change) -> String {
+    match change {
+        Change::Adapter { name, address } => format!("adapter {name} with {address}"),
+        Change::Route { network, adapter } => format!("route {network} by {adapter}"),
+        Change::Group { group, adapter } => format!("group {group} joined on {adapter}"),
+        Change::FirewallRule { name, adapter } => {
+            format!("firewall rule “{name}” for what comes by {adapter}")
+        }
+        Change::Capture { addresses } => {
+            format!("broadcasts of {} go to the party too", addresses.join(", "))
+        }
+        Change::PortMapping {
+            protocol,
+            external,
+            internal,
+        } => format!("the router leads {protocol} {external} to port {internal} here"),
     }
 }
 

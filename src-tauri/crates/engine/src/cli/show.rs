@@ -72,6 +72,12 @@ pub(super) fn status(status: &Status) -> String {
             let _ = writeln!(out, "In no party. {}", engine_sentence(status));
         }
     }
+    for game in &status.games {
+        let _ = match &game.address {
+            Some(address) => writeln!(out, "{} can be joined at {address}", game.name),
+            None => writeln!(out, "{} runs", game.name),
+        };
+    }
     for fault in &status.conditions {
         let _ = writeln!(out, "! {}", text::sentences(fault));
     }
@@ -260,6 +266,7 @@ mod tests {
                 mapped: None,
             },
             party,
+            games: Vec::new(),
             conditions: Vec::new(),
         }
     }

@@ -20,7 +20,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// Carries a verb out; whether its failure should be printed as JSON comes along.
 pub(super) fn main(verb: Verb) -> (bool, Result<(), Failure>) {
     let json = match &verb {
-        Verb::Run(_) => false,
+        Verb::Run(_) | Verb::Restore(_) => false,
         Verb::Create(create) => create.common.json,
         Verb::Join(join) => join.common.json,
         Verb::Share(share) => share.common.json,
@@ -54,7 +54,7 @@ async fn carry_out(verb: Verb) -> Result<(), Failure> {
         Verb::Status(common) => status(common).await,
         Verb::Watch(common) => watch(common).await,
         Verb::Doctor(common) => doctor(common).await,
-        Verb::Run(_) => Err(Failure::internal("`run` is no request")),
+        Verb::Run(_) | Verb::Restore(_) => Err(Failure::internal("it is no request to an engine")),
     }
 }
 

@@ -61,17 +61,8 @@ impl Engine {
             .adapter
             .as_ref()
             .map(|adapter| (adapter.name.clone(), adapter.plan));
-        let mut changes = Vec::new();
-        if let Some((name, plan)) = &in_use {
-            changes.push(Change::Adapter {
-                name: name.clone(),
-                address: plan.address.to_string(),
-            });
-            changes.push(Change::Route {
-                network: format!("{}/{}", plan.range.network(), plan.range.prefix()),
-                adapter: name.clone(),
-            });
-        }
+        let mut changes: Vec<Change> = self.journal.changes().collect();
+        changes.extend(self.announces.changes());
         changes.extend(self.mapper.told.changes());
         Report {
             engine: status.engine,

@@ -2,10 +2,12 @@
 
 use super::{AdapterInUse, Engine};
 use crate::embedded::Embedded;
+use crate::games::GameWatch;
 use crate::state::Intent;
 use crate::{adapter, network};
 use lanrage_core::io::{AdapterPlan, Event, HostPlan, Input, IntentId, Outcome, Output, Saved};
 use lanrage_core::path::{Path, TransportId};
+use lanrage_platform::routes::Network;
 use lanrage_proto::ipc::Reply;
 use lanrage_proto::{Fault, FaultCode};
 use std::sync::Arc;
@@ -140,10 +142,26 @@ impl Engine {
             return Err(clash);
         }
         let name = self.tun.clone();
+        self.journal
+            .plan_adapter(name.as_deref(), plan.address.to_string());
         let opened = tokio::task::spawn_blocking(move || adapter::open(plan, name)).await;
-        let adapter = opened.map_err(|error| Fault::new(FaultCode::Internal).with("reason", error))??;
+        let opened =
+            opened.unwrap_or_else(|error| Err(Fault::new(FaultCode::Internal).with("reason", error)));
+        let adapter = match opened {
+            Ok(adapter) => adapter,
+            Err(fault) => {
+                self.journal.undo_all();
+                return Err(fault);
+            }
+        };
         let name = adapter.name().to_owned();
         tracing::info!(name, "adapter up");
+        self.route_announces(&name, Network::new(plan.range.network(), plan.range.prefix()));
+        self.game_watch = Some(GameWatch::start(
+            Arc::clone(&self.profiles),
+            plan.address,
+            self.happenings.clone(),
+        ));
         self.data.set_adapter(Some(adapter)).await;
         self.adapter = Some(AdapterInUse {
             name,
@@ -151,14 +169,33 @@ impl Engine {
             since: Instant::now(),
         });
         self.look_at_network();
+        self.look_at_capture().await;
         Ok(())
+    }
+
+    /// Gets games' broadcasts onto the adapter. Where that fails the party is there all the same, and says so.
+    fn route_announces(&mut self, adapter: &str, range: Network) {
+        self.conditions.remove(&FaultCode::AnnouncesNotRouted);
+        let begun = self
+            .announces
+            .begin(self.wanted, (adapter, range), &mut self.journal);
+        if let Err(error) = begun {
+            tracing::error!(%error, "broadcasts are not led to the adapter");
+            let fault = Fault::new(FaultCode::AnnouncesNotRouted).with("reason", error);
+            self.conditions.insert(fault.code, fault);
+        }
     }
 
     /// Comes back when the adapter is gone from the system.
     pub(super) async fn drop_adapter(&mut self) {
         if let Some(adapter) = self.adapter.take() {
+            (self.game_watch, self.games) = (None, Vec::new());
+            self.announces.end(&self.data).await;
             self.data.set_adapter(None).await;
+            let undone = self.journal.undo_all();
+            tracing::debug!(?undone, "the system is as it was");
             self.conditions.remove(&FaultCode::AddressClash);
+            self.conditions.remove(&FaultCode::AnnouncesNotRouted);
             tracing::info!(name = adapter.name, "adapter down");
         }
     }

@@ -3,6 +3,7 @@
 use super::{Engine, TELL};
 use crate::ipc_server::Published;
 use lanrage_core::member::Member;
+use lanrage_proto::games::Game;
 use lanrage_proto::ipc::{EngineState, EngineStatus, Status};
 use lanrage_proto::{Fault, FaultCode, PlayerName};
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ pub(super) fn compose(
     now: Instant,
     player: &PlayerName,
     owner: Option<u32>,
-    own: &BTreeMap<FaultCode, Fault>,
+    (own, games): (&BTreeMap<FaultCode, Fault>, &[Game]),
 ) -> Published {
     let view = member.status(now);
     let mut conditions = view.conditions;
@@ -33,6 +34,7 @@ pub(super) fn compose(
         },
         nat: view.nat,
         party: view.party,
+        games: games.to_vec(),
         conditions,
     };
     Published { status, owner }
@@ -71,7 +73,7 @@ impl Engine {
             Instant::now(),
             &self.player,
             self.owner,
-            &self.conditions,
+            (&self.conditions, &self.games),
         )
     }
 

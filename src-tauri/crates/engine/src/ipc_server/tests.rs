@@ -38,6 +38,7 @@ fn published(name: &str) -> Published {
                 rules: Default::default(),
                 lobby: Default::default(),
             }),
+            games: Vec::new(),
             conditions: Vec::new(),
         },
         owner: Some(ANNA),
