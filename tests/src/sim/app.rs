@@ -166,7 +166,7 @@ impl Sim {
             .and_then(|bytes| bytes.try_into().ok())
             .map_or(u32::MAX, u32::from_be_bytes);
         let name = self.name(at).to_owned();
-        let heard = self.hears(at, PORT);
+        let heard = self.program_hears(at, PORT);
         self.note(Kind::App, at, format_args!("app gets {number}"));
         let Some(sent) = self.apps.sent.get_mut(number as usize) else {
             panic!("{name} got a packet that no application sent: {packet:02x?}");

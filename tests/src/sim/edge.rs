@@ -74,7 +74,7 @@ impl Sim {
                     self.start_plane(node, Some(plan.tag));
                 }
                 self.input(node, Input::Hosting(Ok(Hosting { port: DEFAULT_PORT })));
-                self.announce(node);
+                self.advertise(node);
             }
             None => {
                 self.close_lines_of(node, false, true);
@@ -84,7 +84,7 @@ impl Sim {
     }
 
     /// Those who browse on the switch of `node` hear of it.
-    pub(super) fn announce(&mut self, node: Node) {
+    pub(super) fn advertise(&mut self, node: Node) {
         let place = self.machine(node).place;
         for other in (0..self.machines.len()).map(Node) {
             if other != node && self.machine(other).place == place {

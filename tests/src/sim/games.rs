@@ -33,7 +33,7 @@ impl Sim {
     }
 
     /// Whether a program on the machine hears what comes to the port, as far as the scenario says.
-    pub(super) fn hears(&self, node: Node, port: u16) -> bool {
+    pub(super) fn program_hears(&self, node: Node, port: u16) -> bool {
         let programs = self.machine(node).programs.as_ref();
         programs.is_none_or(|programs| programs.contains(&port))
     }

@@ -53,7 +53,7 @@ impl Sim {
         let first = machine.addresses.first().map(|(address, _)| *address);
         self.note(Kind::Scene, node, format_args!("has the address {first:?} now"));
         self.input(node, Input::Network(network));
-        self.announce(node);
+        self.advertise(node);
     }
 
     /// Its interface goes down, and its addresses with it.

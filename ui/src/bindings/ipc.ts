@@ -14,6 +14,10 @@ nat: NatStatus,
  */
 party: PartyStatus | null, 
 /**
+ * Games that run on this computer, while in a party; none for callers to whom it does not belong.
+ */
+games: Array<Game>, 
+/**
  * Lasting troubles; each clears by itself.
  */
 conditions: Array<Fault>, };
@@ -297,6 +301,28 @@ to_port: number,
  * Whether a program here listens there.
  */
 listens: Listens, };
+
+export type Game = { 
+/**
+ * Its name.
+ */
+name: string, 
+/**
+ * Where friends reach it, as `address:port` to copy; absent while it waits for nobody.
+ */
+address: string | null, 
+/**
+ * The program, as the system names it.
+ */
+process: string, 
+/**
+ * After so many seconds of silence the game takes a player for gone; absent where its profile does not say.
+ */
+keepalive: number | null, 
+/**
+ * How to join it, or what is special about it, in one sentence.
+ */
+notes: string | null, };
 
 export type Created = { 
 /**
@@ -600,7 +626,27 @@ network: string,
 /**
  * By this adapter.
  */
-adapter: string, } | { "what": "port_mapping", 
+adapter: string, } | { "what": "group", 
+/**
+ * The group.
+ */
+group: string, 
+/**
+ * On this interface, the adapter or another.
+ */
+adapter: string, } | { "what": "firewall_rule", 
+/**
+ * The rule's name.
+ */
+name: string, 
+/**
+ * By this adapter alone.
+ */
+adapter: string, } | { "what": "capture", 
+/**
+ * Of this computer's other interfaces.
+ */
+addresses: Array<string>, } | { "what": "port_mapping", 
 /**
  * `udp` or `tcp`.
  */
@@ -818,7 +864,7 @@ code: FaultCode,
  */
 details?: { [key in string]: string }, };
 
-export type FaultCode = "party_id_invalid" | "invite_invalid" | "name_invalid" | "party_name_invalid" | "party_unknown" | "party_ended" | "party_full" | "already_in_party" | "not_in_party" | "busy" | "cancelled" | "party_dissolved" | "superseded" | "control_unreachable" | "local_fallback" | "control_away" | "control_address" | "control_untrusted" | "version_unsupported" | "control_malformed" | "party_forgotten" | "host_unreachable" | "offline" | "udp_blocked" | "nat_symmetric" | "stun_silent" | "no_relay" | "relay_away" | "port_mapping_refused" | "peer_unreachable" | "not_admitted" | "not_a_member" | "party_exists" | "host_only" | "record_old" | "record_invalid" | "member_away" | "too_many" | "record_refused" | "record_replayed" | "key_changed" | "lease_clash" | "signal_refused" | "dissolve_refused" | "leave_refused" | "views_differ" | "founding_refused" | "no_rights" | "no_tun_device" | "adapter_busy" | "adapter_failed" | "address_clash" | "port_taken" | "socket_failed" | "seed_damaged" | "settings_unreadable" | "state_unusable" | "engine_running" | "too_many_files" | "system_unsupported" | "app_file_damaged" | "not_saved" | "engine_not_running" | "engine_untrusted" | "engine_version" | "not_allowed" | "party_of_another_user" | "request_invalid" | "internal";
+export type FaultCode = "party_id_invalid" | "invite_invalid" | "name_invalid" | "party_name_invalid" | "party_unknown" | "party_ended" | "party_full" | "already_in_party" | "not_in_party" | "busy" | "cancelled" | "party_dissolved" | "superseded" | "control_unreachable" | "local_fallback" | "control_away" | "control_address" | "control_untrusted" | "version_unsupported" | "control_malformed" | "party_forgotten" | "host_unreachable" | "offline" | "udp_blocked" | "nat_symmetric" | "stun_silent" | "no_relay" | "relay_away" | "port_mapping_refused" | "peer_unreachable" | "not_admitted" | "not_a_member" | "party_exists" | "host_only" | "record_old" | "record_invalid" | "member_away" | "too_many" | "record_refused" | "record_replayed" | "key_changed" | "lease_clash" | "signal_refused" | "dissolve_refused" | "leave_refused" | "views_differ" | "founding_refused" | "no_rights" | "no_tun_device" | "adapter_busy" | "adapter_failed" | "address_clash" | "announces_not_routed" | "port_taken" | "socket_failed" | "seed_damaged" | "settings_unreadable" | "state_unusable" | "engine_running" | "too_many_files" | "system_unsupported" | "app_file_damaged" | "not_saved" | "engine_not_running" | "engine_untrusted" | "engine_version" | "not_allowed" | "party_of_another_user" | "request_invalid" | "internal";
 
 export const FAULT_CODES: readonly FaultCode[] = [
   "party_id_invalid",
@@ -873,6 +919,7 @@ export const FAULT_CODES: readonly FaultCode[] = [
   "adapter_busy",
   "adapter_failed",
   "address_clash",
+  "announces_not_routed",
   "port_taken",
   "socket_failed",
   "seed_damaged",
