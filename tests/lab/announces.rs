@@ -156,12 +156,14 @@ fn come_once(lab: &Lab, bridged: bool) -> Result<()> {
     Ok(())
 }
 
-/// Puts a host's cable into a bridge, which gets its address and its way out.
+/// Puts a host's cable into a bridge, which gets its address and its way out. Another port leads nowhere: its far end
+/// takes nothing in, which is what the filter of the reverse path is for.
 fn bridge(host: &Host) -> Result<()> {
     let script = "address=$(ip -4 -o address show dev eth0 | awk '{print $4}'); \
                   via=$(ip -4 route show default | awk '{print $3}'); \
                   ip address flush dev eth0 && ip link add br0 type bridge stp_state 0 mcast_snooping 0 && \
                   ip link set eth0 master br0 && ip link add spare0 type veth peer name spare1 && \
+                  echo 1 > /proc/sys/net/ipv4/conf/spare1/rp_filter && \
                   ip link set spare0 master br0 up && ip link set spare1 up && \
                   ip address add $address dev br0 && ip link set br0 up && ip route add default via $via";
     host.output("sh", &["-c", script]).map(drop)

@@ -153,7 +153,11 @@ fn what_outlived_an_engine_is_undone_and_what_is_somebody_elses_is_not() -> Resu
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
             Ok(())
         };
-        let add = |network: &str| host.output("ip", &["route", "add", network, "dev", "eth0"]);
+        // As the engine adds them: another protocol's are not its own.
+        let add = |network: &str| {
+            let route = ["route", "add", network, "dev", "eth0", "proto", "static"];
+            host.output("ip", &route)
+        };
 
         // One of the two is gone already.
         add("224.0.0.0/4")?;

@@ -336,7 +336,7 @@ fn a_storm_by_a_changed_program_without_caps_leaves_the_others_unharmed() {
 #[test]
 fn what_a_computer_serves_is_closed_to_friends_until_it_is_shared() {
     let mut trio = Trio::local(50);
-    let [anna, tom, _] = trio.all();
+    let all @ [anna, tom, _] = trio.all();
     trio.sim.run_for(seconds(1));
     let knock = |trio: &mut Trio, port| {
         let packet = trio.sim.app_send_to_port(tom, anna, port);
@@ -356,7 +356,7 @@ fn what_a_computer_serves_is_closed_to_friends_until_it_is_shared() {
     // It is a switch of the party, and outlives the engine.
     trio.sim.crash(anna);
     trio.sim.restart(anna);
-    trio.sim.wait_connected(&[anna, tom], seconds(20));
+    trio.sim.wait_connected(&all, seconds(20));
     assert!(knock(&mut trio, 445) && !knock(&mut trio, 3389));
     trio.sim.change_rules(anna, share(Sharing::Nothing));
     assert!(!knock(&mut trio, 445));

@@ -64,6 +64,7 @@ impl Sim {
         let ports = programs.map(|programs| {
             let open: BTreeSet<u16> = programs.intersection(&player.listening).copied().collect();
             Ports {
+                asked: player.listening.clone(),
                 hearing: open.clone(),
                 open,
             }

@@ -33,6 +33,8 @@ const OWN: usize = 32;
 /// UDP ports in use on this computer, as far as they were asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ports {
+    /// The ports that this is about.
+    pub asked: BTreeSet<u16>,
     /// Some program has them.
     pub open: BTreeSet<u16>,
     /// Some program hears there what is sent to all.
@@ -162,7 +164,8 @@ impl Lobby {
         if let Some(ports) = &ports {
             let announcing = self.own.keys().map(|announce| announce.port);
             forget = announcing
-                .filter(|port| self.seen_open.contains(port) && !ports.open.contains(port))
+                .filter(|port| self.seen_open.contains(port))
+                .filter(|port| ports.asked.contains(port) && !ports.open.contains(port))
                 .collect();
             self.seen_open.retain(|port| !forget.contains(port));
             let open = self.own.keys().map(|announce| announce.port);
@@ -294,7 +297,9 @@ impl Lobby {
             _ if !arrived.joined => Listens::No,
             None => Listens::Unknown,
             Some(ports) if ports.hearing.contains(&arrived.announce.to_port) => Listens::Yes,
-            Some(_) => Listens::No,
+            Some(ports) if ports.asked.contains(&arrived.announce.to_port) => Listens::No,
+            // The system has yet to be asked: a "no" would have the announce replayed to a program that has it.
+            Some(_) => Listens::Unknown,
         }
     }
 

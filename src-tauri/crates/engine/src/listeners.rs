@@ -70,7 +70,10 @@ fn look(wanted: &BTreeSet<u16>) -> Option<Ports> {
             return None;
         }
     };
-    let mut ports = Ports::default();
+    let mut ports = Ports {
+        asked: wanted.clone(),
+        ..Ports::default()
+    };
     for socket in sockets
         .iter()
         .filter(|socket| wanted.contains(&socket.local.port()))
@@ -108,6 +111,10 @@ mod tests {
         let open = next(&mut happened).await;
         assert!(open.open.contains(&port) && open.hearing.contains(&port));
         drop(socket);
-        assert_eq!(next(&mut happened).await, Ports::default());
+        let closed = Ports {
+            asked: [port].into(),
+            ..Ports::default()
+        };
+        assert_eq!(next(&mut happened).await, closed);
     }
 }

@@ -40,6 +40,7 @@ fn receipt(listens: Listens) -> Receipt {
 fn ports(open: &[u16]) -> Option<Ports> {
     let open: BTreeSet<u16> = open.iter().copied().collect();
     Some(Ports {
+        asked: (0..=u16::MAX).collect(),
         hearing: open.clone(),
         open,
     })
@@ -137,6 +138,8 @@ fn who_listens_is_known_by_port_and_group() {
     assert_eq!(lobby.listens(&came), Listens::No);
     lobby.ports(ports(&[6112]));
     assert_eq!(lobby.listens(&arrived(2, LOBBY)), Listens::No, "another port");
+    lobby.ports(Some(Ports::default()));
+    assert_eq!(lobby.listens(&arrived(2, LOBBY)), Listens::Unknown, "not asked yet");
     assert!(lobby.wanted_ports().is_empty());
     lobby.arrived(Instant::now(), came);
     assert_eq!(lobby.wanted_ports(), [6110].into());
