@@ -388,7 +388,7 @@ impl Dataplane {
                 return Err(Reason::NotJoined);
             }
             self.ways.delivered(now, &announce, header.udp_content(packet));
-        } else if let Some(port) = header.to_port(packet) {
+        } else if let Some(port) = header.destination_port(packet) {
             self.memory.answer(peer.slot, port);
         }
         inbox.put(length);

@@ -85,12 +85,15 @@ impl Announces {
         };
         let capture = opened.and_then(|opened| {
             opened
-                .inspect_err(|error| tracing::debug!(%error, "broadcasts of other interfaces are not captured"))
+                .inspect_err(
+                    |error| tracing::debug!(%error, "broadcasts of other interfaces are not captured"),
+                )
                 .ok()
         });
         self.capture = capture.is_some().then(|| listed.clone());
         let interfaces = by_interface(listed);
-        data.set_capture(capture.map(|capture| (capture, interfaces))).await;
+        data.set_capture(capture.map(|capture| (capture, interfaces)))
+            .await;
     }
 
     /// The capture failed and is closed.

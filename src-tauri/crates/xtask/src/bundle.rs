@@ -10,7 +10,17 @@ use crate::programs::{self, Profile};
 use crate::{frontend, packages, shell, toolchain};
 
 /// Tauri would build the frontend by itself, which is done here, offline and from the lock file.
-const CONFIG: &str = r#"{"build":{"beforeBuildCommand":""}}"#;
+///
+/// What NSIS packs beside the window is named here and not in `tauri.windows.conf.json`: every build of the window asks
+/// for the files named there, and these are there only when installers are made.
+const CONFIG: &str = if cfg!(windows) {
+    r#"{"build":{"beforeBuildCommand":""},"bundle":{"resources":{
+        "../target/release/lanrage-engine.exe":"lanrage-engine.exe",
+        "../target/release/wintun.dll":"wintun.dll",
+        "../target/release/wintun-LICENSE.txt":"wintun-LICENSE.txt"}}}"#
+} else {
+    r#"{"build":{"beforeBuildCommand":""}}"#
+};
 
 /// Build this system's installers: deb and rpm, NSIS's, or dmg. They lie in target/release/bundle.
 #[derive(clap::Args)]

@@ -19,7 +19,7 @@ const IGMP: u8 = 2;
 
 /// Whether a peer's packet to this member's address or to all may come in.
 pub(super) fn admit(rules: &Rules, header: &Header, packet: &[u8], to_all: bool) -> Result<(), Reason> {
-    let Some(port) = header.to_port(packet) else {
+    let Some(port) = header.destination_port(packet) else {
         return if header.protocol == IGMP && !to_all {
             Err(Reason::Closed)
         } else {

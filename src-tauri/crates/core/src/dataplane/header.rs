@@ -83,7 +83,7 @@ impl Header {
     }
 
     /// The port that a UDP datagram or TCP segment goes to, where this part of it holds it.
-    pub(crate) fn to_port(&self, packet: &[u8]) -> Option<u16> {
+    pub(crate) fn destination_port(&self, packet: &[u8]) -> Option<u16> {
         if !self.first || (self.protocol != UDP && self.protocol != TCP) {
             return None;
         }

@@ -118,13 +118,10 @@ fn read(packet: &[u8], mut tell: impl FnMut(Ipv4Addr, bool)) {
                 };
                 match record[0] {
                     IS_EXCLUDE | TO_EXCLUDE => tell(&record[4..], true),
-                    // From these sources only: any of them may be a peer.
-                    IS_INCLUDE | TO_INCLUDE | ALLOW => {
-                        // Nothing allowed of nobody is what leaving looks like.
-                        if sources > 0 || record[0] != ALLOW {
-                            tell(&record[4..], sources > 0);
-                        }
-                    }
+                    // Nothing more of nobody says nothing.
+                    ALLOW if sources == 0 => {}
+                    // From these sources only: any of them may be a peer. From nobody is what leaving looks like.
+                    IS_INCLUDE | TO_INCLUDE | ALLOW => tell(&record[4..], sources > 0),
                     _ => {}
                 }
                 rest = after;

@@ -139,7 +139,11 @@ fn who_listens_is_known_by_port_and_group() {
     lobby.ports(ports(&[6112]));
     assert_eq!(lobby.listens(&arrived(2, LOBBY)), Listens::No, "another port");
     lobby.ports(Some(Ports::default()));
-    assert_eq!(lobby.listens(&arrived(2, LOBBY)), Listens::Unknown, "not asked yet");
+    assert_eq!(
+        lobby.listens(&arrived(2, LOBBY)),
+        Listens::Unknown,
+        "not asked yet"
+    );
     assert!(lobby.wanted_ports().is_empty());
     lobby.arrived(Instant::now(), came);
     assert_eq!(lobby.wanted_ports(), [6110].into());
