@@ -320,14 +320,15 @@ fn shout(host: &Host, stop: &AtomicBool) -> Result<u32> {
     let (began, mut sent) = (Instant::now(), 0u32);
     while !stop.load(Ordering::Relaxed) {
         let due = (began.elapsed().as_secs_f64() * f64::from(STORM)) as u32;
-        for _ in sent..due.min(sent + 1000) {
+        let until = due.min(sent + 1000);
+        for number in sent..until {
             // A full queue is the storm's own trouble.
             let _ = voice.send_to(
-                &[b"LANrage ".as_slice(), &sent.to_be_bytes()].concat(),
+                &[b"LANrage ".as_slice(), &number.to_be_bytes()].concat(),
                 (Ipv4Addr::BROADCAST, EAR),
             );
-            sent += 1;
         }
+        sent = sent.max(until);
     }
     Ok(sent)
 }
