@@ -31,8 +31,7 @@ pub(super) fn engine_answers(wine: &Wine, program: &Path) -> Result<()> {
     let mut status = wine.command(program)?;
     status.args(["status", "--json", "--socket", &pipe]);
     engine.until(|| {
-        let output = status.output().ok()?;
-        String::from_utf8_lossy(&output.stdout)
+        printed(&mut status)?
             .contains(r#""state":"no_adapter""#)
             .then_some(())
     })?;
@@ -58,6 +57,18 @@ pub(super) fn server_answers(wine: &Wine, program: &Path) -> Result<()> {
     })?;
     println!("The server answers by TCP.");
     Ok(())
+}
+
+/// What a program prints, by way of a file: services that wine starts beside it inherit a pipe and keep it open.
+fn printed(command: &mut Command) -> Option<String> {
+    let path = folder().ok()?.join("printed.txt");
+    command
+        .stdin(Stdio::null())
+        .stdout(File::create(&path).ok()?)
+        .stderr(Stdio::null())
+        .status()
+        .ok()?;
+    fs::read_to_string(path).ok()
 }
 
 /// A program that is ended when dropped.
