@@ -97,7 +97,10 @@ fn a_report_names_the_nat_the_blocked_udp_the_relay_and_each_way_that_was_tried(
             .iter()
             .map(|c| &c["what"])
             .collect();
-        ensure!(whats == ["adapter", "route"], "{whats:?}");
+        ensure!(
+            whats == ["adapter", "route", "route", "route", "capture"],
+            "{whats:?}"
+        );
         // Ben has no UDP: what he calls his own never answers, his relay or ours does.
         let to_ben = pairs(&of_anna, "Ben")?;
         let chosen = to_ben
