@@ -25,6 +25,7 @@ fn here(party: Option<PartyStatus>, conditions: Vec<Fault>) -> EngineView {
                 mapped: None,
             },
             party,
+            games: Vec::new(),
             conditions,
         }),
     }
