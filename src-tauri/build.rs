@@ -25,6 +25,7 @@ const COMMANDS: &[&str] = &[
     "forget_recent",
     "engine_settings",
     "change_setting",
+    "change_rules",
     "test_control",
     "doctor",
     "log",

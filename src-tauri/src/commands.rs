@@ -9,7 +9,9 @@ use crate::page::Page;
 use crate::view::{EngineView, Welcome, suggested_name};
 use crate::{autostart, clipboard, links, news, words};
 use lanrage_proto::doctor::Report;
-use lanrage_proto::ipc::{Call, PartyStatus};
+use lanrage_proto::games::Game;
+use lanrage_proto::ipc::{Call, PartyStatus, Status};
+use lanrage_proto::lobby::RulesChange;
 use lanrage_proto::settings::{ControlTest, LogPage, SettingChange, SettingsReport};
 use lanrage_proto::{Fault, FaultCode};
 use serde::Deserialize;
@@ -161,6 +163,12 @@ pub(crate) async fn cancel(engine: Engine<'_>) -> Result<(), Fault> {
     engine.cancel().await
 }
 
+/// In this party, lets friends reach something else on this computer, or carries other announces.
+#[tauri::command]
+pub(crate) async fn change_rules(engine: Engine<'_>, change: RulesChange) -> Result<(), Fault> {
+    engine.call(Call::Rules { change }).await.map(drop)
+}
+
 /// What of the invite is copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -200,22 +208,35 @@ pub(crate) async fn look_at_clipboard(app: AppHandle) -> Found {
     }
 }
 
-/// Puts a member's address on the clipboard. Nothing else can be put there by the page.
+/// Puts a member's or a running game's address on the clipboard. Nothing else can be put there by the page.
 #[tauri::command]
 pub(crate) fn copy_address(app: AppHandle, engine: Engine<'_>, address: String) -> Result<(), Fault> {
-    let party = party(&engine)?;
-    if !party.members.iter().any(|member| member.address == address) {
+    let status = here(&engine)?;
+    let party = status.party.as_ref().ok_or(FaultCode::NotInParty)?;
+    if !is_address(party, &status.games, &address) {
         return Err(FaultCode::MemberAway.into());
     }
     clipboard::put(&app, address)
 }
 
-/// The party that the player is in.
-fn party(engine: &Engine<'_>) -> Result<PartyStatus, Fault> {
+/// What the engine says.
+fn here(engine: &Engine<'_>) -> Result<Box<Status>, Fault> {
     let EngineView::Here { status } = engine.view() else {
         return Err(FaultCode::EngineNotRunning.into());
     };
-    status.party.ok_or_else(|| FaultCode::NotInParty.into())
+    Ok(status)
+}
+
+/// The party that the player is in.
+fn party(engine: &Engine<'_>) -> Result<PartyStatus, Fault> {
+    here(engine)?.party.ok_or_else(|| FaultCode::NotInParty.into())
+}
+
+/// Whether friends or games of the party are reached at this address.
+fn is_address(party: &PartyStatus, games: &[Game], address: &str) -> bool {
+    let members = party.members.iter().map(|member| member.address.as_str());
+    let games = games.iter().filter_map(|game| game.address.as_deref());
+    members.chain(games).any(|known| known == address)
 }
 
 /// The text of a part of the invite.
@@ -234,7 +255,7 @@ fn shared(party: &PartyStatus, what: Share) -> Result<String, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lanrage_proto::ipc::PartyState;
+    use lanrage_proto::ipc::{MemberStatus, NatType, PartyState, PeerState};
 
     fn party(id: Option<&str>, invite: Option<&str>) -> PartyStatus {
         PartyStatus {
@@ -257,6 +278,35 @@ mod tests {
         assert_eq!(all(&at_home), [link, "K7QF", link]);
         let known = party(Some("K7QF"), Some("K7QF"));
         assert_eq!(all(&known), ["K7QF", "K7QF", "lanrage://join/K7QF"]);
+    }
+
+    #[test]
+    fn a_games_address_is_copied_as_a_members_is_and_no_other_text() {
+        let game = |name: &str, address: Option<&str>| Game {
+            name: name.to_owned(),
+            address: address.map(str::to_owned),
+            process: String::new(),
+            keepalive: None,
+            notes: None,
+        };
+        let mut party = party(None, None);
+        party.members.push(MemberStatus {
+            name: "Tom".to_owned(),
+            address: "10.66.0.2".to_owned(),
+            is_self: false,
+            host: false,
+            state: PeerState::Connected,
+            path: None,
+            rtt_ms: None,
+            jitter_ms: None,
+            loss: None,
+            trouble: None,
+            nat: NatType::Unknown,
+        });
+        let games = [game("Quake III", Some("10.66.0.1:27960")), game("Doom", None)];
+        let known = |text| is_address(&party, &games, text);
+        assert!(known("10.66.0.2") && known("10.66.0.1:27960"));
+        assert!(!known("10.66.0.3") && !known("10.66.0.1") && !known("Doom"));
     }
 
     #[test]

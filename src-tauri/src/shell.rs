@@ -82,6 +82,7 @@ pub(crate) fn run(start: Start) -> anyhow::Result<()> {
             commands::forget_recent,
             commands::engine_settings,
             commands::change_setting,
+            commands::change_rules,
             commands::test_control,
             commands::doctor,
             commands::log,

@@ -187,6 +187,12 @@ impl Window {
         field.with_context(|| format!("no field {label:?}"))
     }
 
+    /// Turns the switch with this label on or off.
+    pub(crate) async fn switch(&self, label: &str) -> Result<()> {
+        self.field(label).await?.click().await?;
+        Ok(())
+    }
+
     /// What the field with this label holds.
     pub(crate) async fn value(&self, label: &str) -> Result<String> {
         Ok(self.field(label).await?.value().await?.unwrap_or_default())

@@ -21,7 +21,7 @@ const SHOWN: Duration = Duration::from_secs(1);
 const BACK: Duration = Duration::from_secs(3);
 
 /// A text, or the key of one, by which each scene is known to be on the screen; the others are known by their fault.
-const TELLTALES: [(&str, &str); 18] = [
+const TELLTALES: [(&str, &str); 23] = [
     ("idle", "start.create.button"),
     ("creating", "enter.step.local.create"),
     ("joining", "enter.joining.unnamed"),
@@ -38,17 +38,24 @@ const TELLTALES: [(&str, &str); 18] = [
     ("crowd", "Leo"),
     ("long-names", "xxxx"),
     ("another-user", "party.private"),
+    ("lobby", "lobby.sees.all"),
+    ("lobby-mixed", "Ana"),
+    ("lobby-heard", "OpenArena"),
+    ("shared-files", "rules.files"),
+    ("shared-everything", "rules.everything"),
     ("resumed", "member.trouble.silent"),
     ("restored", "member.state.connecting"),
 ];
 
 /// The scenes that also have a picture in the smallest window and in a wide one.
-const SHAPED: [&str; 7] = [
+const SHAPED: [&str; 9] = [
     "idle",
     "creating",
     "mixed",
     "crowd",
     "long-names",
+    "lobby-mixed",
+    "shared-everything",
     "liar",
     "engine-stopped",
 ];
@@ -58,10 +65,11 @@ const LOOK: &str = "return axe.run(document, { preload: false, resultTypes: ['vi
     'wcag21aa', 'wcag22aa', 'best-practice'] }).then(({ violations }) => violations.map(({ id, nodes }) => \
     id + ': ' + nodes.map(({ html, failureSummary }) => html.slice(0, 160) + ' ' + failureSummary).join(' | ')));";
 
-/// All that moves and ends has ended, and the last frame is drawn.
-const SETTLED: &str = "const moving = document.getAnimations().filter(each => \
-    each.effect.getTiming().iterations !== Infinity); \
-    return Promise.all(moving.map(each => each.finished)).then(() => \
+/// All that moves and ends has ended or was turned round and ended then, and the last frame is drawn.
+const SETTLED: &str = "const settled = () => { const moving = document.getAnimations().filter(each => \
+    each.effect.getTiming().iterations !== Infinity && each.playState !== 'finished'); \
+    return moving.length === 0 ? true : Promise.allSettled(moving.map(each => each.finished)).then(settled); }; \
+    return Promise.resolve(settled()).then(() => \
     new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true)))));";
 
 /// An open window in a theme and a language, and how to judge what it shows.
@@ -179,6 +187,8 @@ impl Gallery<'_> {
         self.show("details").await?;
         self.window.unfold("Maximilian").await?;
 
+        self.lobbies().await?;
+
         self.engine.show(scenes::direct());
         self.window.shows("Ben", SHOWN).await?;
         self.press("party.leave").await?;
@@ -212,6 +222,48 @@ impl Gallery<'_> {
             .shows(&self.words.text("settings.title"), SHOWN)
             .await?;
         self.press("menu.back").await
+    }
+
+    /// What lies below the members of a party.
+    async fn lobbies(&mut self) -> Result<()> {
+        for (name, status, telltale) in [
+            ("lobby-all-end", scenes::seen_by_all(), "lobby.sees.all"),
+            ("lobby-mixed-end", scenes::seen_by_some(), "Ana"),
+            ("lobby-heard-end", scenes::heard(), "OpenArena"),
+        ] {
+            self.engine.show(status);
+            self.window.shows(&self.words.text(telltale), SHOWN).await?;
+            self.scroll_party_down().await?;
+            self.show(name).await?;
+        }
+        // By the switches, as a player does it.
+        self.engine.show(scenes::direct());
+        self.window
+            .shows(&self.words.text("rules.nothing"), SHOWN)
+            .await?;
+        self.window.switch(&self.words.text("rules.share.files")).await?;
+        self.window.shows(&self.words.text("rules.files"), SHOWN).await?;
+        self.press("rules.more").await?;
+        self.window
+            .switch(&self.words.text("rules.share.everything"))
+            .await?;
+        self.window
+            .shows(&self.words.text("rules.everything"), SHOWN)
+            .await?;
+        self.window.switch(&self.words.text("rules.multicast")).await?;
+        self.window
+            .shows(&self.words.text("rules.multicast.off"), SHOWN)
+            .await?;
+        self.scroll_party_down().await?;
+        self.show("rules").await?;
+        self.press("rules.more").await
+    }
+
+    /// To the end of a party that is longer than the window.
+    async fn scroll_party_down(&self) -> Result<()> {
+        let down = "const list = document.querySelector('.scroll'); list.scrollTo(0, list.scrollHeight);";
+        self.window.evaluate(down).await?;
+        Ok(())
     }
 
     /// To the end of a screen that is longer than the window.

@@ -45,6 +45,17 @@ async fn a_party_is_created_shared_joined_watched_and_left_in_the_window() -> Re
         );
         window.picture("party-two").await?;
 
+        window.switch("Share files and printers too").await?;
+        window
+            .shows("Friends reach the files and printers", CLICK)
+            .await?;
+        let own = party.engines[0].status()?;
+        ensure!(
+            own.0["party"]["rules"]["share"] == "files",
+            "the switch is on, the engine shares {}",
+            own.0["party"]["rules"]["share"]
+        );
+
         party.engines[1].kill9()?;
         window.shows("no connection to Tom", felt::LOST).await?;
         let row = window.row("Tom").await?;

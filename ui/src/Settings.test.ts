@@ -106,6 +106,10 @@ const report: Report = {
   adapter: { possible: true, name: "lanrage0", address: "10.66.0.1", mtu: 1280 },
   changes: [
     { what: "adapter", name: "lanrage0", address: "10.66.0.1" },
+    { what: "route", network: "255.255.255.255/32", adapter: "lanrage0" },
+    { what: "group", group: "239.1.2.3", adapter: "eth0" },
+    { what: "firewall_rule", name: "LANrage", adapter: "lanrage0" },
+    { what: "capture", addresses: ["192.168.1.5", "172.17.0.1"] },
     { what: "port_mapping", protocol: "udp", external: "192.0.2.9:4000", internal: 51820 },
   ],
   peers: [
@@ -145,6 +149,10 @@ test("the diagnosis tells in words what is wrong, how the network is and what wa
     "granted by the router (192.0.2.9:4000)",
     "turn.example.org, 18 ms",
     "Network adapter lanrage0 with the address 10.66.0.1",
+    "Route to 255.255.255.255/32 by lanrage0",
+    "Multicast group 239.1.2.3 joined on eth0",
+    "Firewall rule “LANrage” for what comes by lanrage0",
+    "What programs broadcast by 192.168.1.5 and 172.17.0.1 goes to the party too",
     "The router's port 192.0.2.9:4000 (udp) leads to port 51820 here",
     "A direct way is possible with luck.",
     "directly, its address from outside 198.51.100.7:4000: in use, 12 ms",

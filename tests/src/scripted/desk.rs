@@ -148,6 +148,21 @@ fn report(status: &Status) -> Report {
             network: "10.66.0.0/16".to_owned(),
             adapter: name.clone(),
         });
+        changes.push(Change::Route {
+            network: "255.255.255.255/32".to_owned(),
+            adapter: name.clone(),
+        });
+        changes.push(Change::Group {
+            group: "239.255.255.250".to_owned(),
+            adapter: name.clone(),
+        });
+        changes.push(Change::FirewallRule {
+            name: "LANrage".to_owned(),
+            adapter: name.clone(),
+        });
+        changes.push(Change::Capture {
+            addresses: vec!["192.168.1.5".to_owned(), "172.17.0.1".to_owned()],
+        });
         changes.push(Change::PortMapping {
             protocol: "udp".to_owned(),
             external: "203.0.113.7:51820".to_owned(),

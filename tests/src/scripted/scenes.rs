@@ -1,6 +1,9 @@
 //! States that a window may have to show.
 
+mod lobbies;
 mod troubles;
+
+pub use lobbies::{heard, seen_by_all, seen_by_some};
 
 use lanrage_proto::Fault;
 use lanrage_proto::ipc::{
@@ -38,6 +41,7 @@ impl Scene {
 pub fn all() -> Vec<(&'static str, Scene)> {
     let mut all: Vec<(&str, Scene)> = well()
         .into_iter()
+        .chain(lobbies::shown())
         .chain(troubles::shown())
         .map(|(name, status)| (name, Scene::Shows(Box::new(status))))
         .collect();

@@ -13,6 +13,7 @@ import type {
   Found,
   LogPage,
   Report,
+  Rules,
   SettingChange,
   SettingsReport,
   Welcome,
@@ -59,7 +60,9 @@ export const commands = {
   copy: (what: Exclude<Shared, "message">) => ask("copy", { what }),
   /** Puts a sentence with the invite in it on the clipboard. */
   copyMessage: (message: string) => ask("copy_message", { message }),
-  /** Puts a member's address on the clipboard. */
+  /** Lets friends reach something else on this computer, or carries other announces; what is not named stays. */
+  rules: (change: Partial<Rules>) => ask("change_rules", { change }),
+  /** Puts a member's or a game's address on the clipboard. */
   copyAddress: (address: string) => ask("copy_address", { address }),
 };
 

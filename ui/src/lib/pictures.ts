@@ -106,6 +106,7 @@ export const FAULT_PICTURES: Record<FaultCode, PictureName> = {
   adapter_busy: "adapter",
   adapter_failed: "adapter",
   address_clash: "clash",
+  announces_not_routed: "adapter",
   port_taken: "port",
   socket_failed: "port",
   seed_damaged: "file",

@@ -258,7 +258,7 @@ export class Session {
     );
   }
 
-  /** Puts a member's address on the clipboard, for games that ask for one. */
+  /** Puts a member's or a game's address on the clipboard, for games that ask for one. */
   async copyAddress(address: string): Promise<void> {
     this.#copies(address, await commands.copyAddress(address));
   }

@@ -1,10 +1,15 @@
 /** The engine's and the shell's words as the page uses them; all are generated into `bindings`. */
 
 export type {
+  AnnounceMember as Reach,
+  AnnounceStatus as Announce,
   Change,
   ControlTest,
   Fault,
   FaultCode,
+  Game,
+  HeardStatus as Heard,
+  LobbyStatus as Lobby,
   LogPage,
   MemberStatus as Member,
   PartyStatus as Party,
@@ -13,6 +18,8 @@ export type {
   PeerReport,
   PeerState,
   Report,
+  Rules,
+  Sharing,
   SettingChange,
   SettingKey,
   SettingsReport,

@@ -5,7 +5,18 @@ import { cleanup, configure } from "@testing-library/svelte";
 import { tick } from "svelte";
 import { afterEach } from "vitest";
 import { speak } from "../lib/language.svelte";
-import type { AppState, EngineView, Fault, Member, Party, Status, Welcome } from "../lib/types";
+import type {
+  Announce,
+  AppState,
+  EngineView,
+  Fault,
+  Heard,
+  Member,
+  Party,
+  Reach,
+  Status,
+  Welcome,
+} from "../lib/types";
 
 // A busy machine is no failure.
 configure({ asyncUtilTimeout: 10_000 });
@@ -40,6 +51,23 @@ export function party(members: Member[], over: Partial<Party> = {}): Party {
   const rules = { share: "nothing", multicast: true, dhcp: false, mdns: false, ssdp: false, netbios: false } as const;
   const lobby = { announces: [], heard: [] };
   return { name: "Friday night", id: ID, invite, state: "active", version: 1, members, rules, lobby, ...over };
+}
+
+/** An announce of a program here, and what became of it with these members. */
+export function announce(members: Reach[], over: Partial<Announce> = {}): Announce {
+  const to = { destination: "255.255.255.255", to_port: 6112 };
+  return { port: 6112, ...to, interface: null, sent: members.length, delivered: 0, members, ...over };
+}
+
+/** How far an announce came with a member; its address follows from its name. */
+export function reach(name: string, over: Partial<Reach> = {}): Reach {
+  return { name, address: `10.66.1.${name.length}.${name}`, reach: "delivered", listens: "yes", answered: false, ...over };
+}
+
+/** An announce that came from a member. */
+export function heardOf(name: string, over: Partial<Heard> = {}): Heard {
+  const to = { destination: "255.255.255.255", to_port: 6112 };
+  return { name, address: `10.66.1.${name.length}.${name}`, port: 6112, ...to, listens: "yes", ...over };
 }
 
 export function status(over: Partial<Status> = {}): Status {
