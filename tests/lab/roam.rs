@@ -70,14 +70,44 @@ fn a_pair_of_which_one_has_no_udp_goes_on_playing() -> Result<()> {
     roam("roaming, by TCP", nats, FAR, "relayed")
 }
 
+/// A hole is lost with either's mapping: the relay carries until there is another.
+#[test]
+fn a_pair_with_a_hole_goes_on_playing() -> Result<()> {
+    let troubles = [
+        Trouble::Forgets(0),
+        Trouble::Forgets(1),
+        Trouble::Moves(1),
+        Trouble::Killed(0),
+    ];
+    let nats = [Nat::PortRestrictedCone, Nat::SymmetricRandom];
+    play(
+        "roaming, on a hole",
+        nats,
+        Line::default(),
+        "direct",
+        &[],
+        &troubles,
+    )
+}
+
 fn roam(name: &str, nats: [Nat; 2], line: Line, way: &str) -> Result<()> {
     // A hole would lead past the relay that is looked at here.
-    let flags = ["--no-punching"];
+    play(name, nats, line, way, &["--no-punching"], &Trouble::ALL)
+}
+
+fn play(
+    name: &str,
+    nats: [Nat; 2],
+    line: Line,
+    way: &str,
+    flags: &[&str],
+    troubles: &[Trouble],
+) -> Result<()> {
     scenario(name, |lab| {
-        let mut game = Roaming::begin(lab, nats, line, way, &flags)?;
-        for trouble in Trouble::ALL {
+        let mut game = Roaming::begin(lab, nats, line, way, flags)?;
+        for trouble in troubles {
             let (what, deadline) = (trouble.name(), trouble.deadline());
-            let silence = game.through(trouble)?;
+            let silence = game.through(*trouble)?;
             println!(
                 "{what}: silent for {:.2} s, deadline {deadline:?}",
                 silence.as_secs_f64()

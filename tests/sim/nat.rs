@@ -51,7 +51,18 @@ const NAMES: [&str; 6] = ["anna", "tom", "zoe", "ben", "cleo", "dan"];
 
 impl Homes {
     pub(super) fn new(seed: u64, nats: &[Option<Nat>], stun_addresses: usize) -> Self {
+        Self::in_world(Sim::new(seed), nats, stun_addresses)
+    }
+
+    /// Likewise, with a relay for all.
+    pub(super) fn with_relay(seed: u64, nats: &[Option<Nat>]) -> Self {
         let mut sim = Sim::new(seed);
+        let relay = sim.relay("relay");
+        sim.offer_relays(&[relay], minutes(60));
+        Self::in_world(sim, nats, 2)
+    }
+
+    fn in_world(mut sim: Sim, nats: &[Option<Nat>], stun_addresses: usize) -> Self {
         let stun = sim.stun_server("stun", stun_addresses);
         let address = sim.stun_address(stun);
         sim.ask_stun(&[address]);

@@ -168,6 +168,83 @@ fn through_a_linux_like_nat_most_port_restricted_friends_are_met_at_once() {
     assert!(times[times.len() / 2] < seconds(2), "{times:?}");
 }
 
+/// From the join, over so many seeds; sorted.
+fn from_the_join(nats: [Nat; 2], seeds: u64) -> Vec<Duration> {
+    let mut times = Vec::new();
+    for seed in 0..seeds {
+        let mut homes = Homes::with_relay(seed, &nats.map(Some));
+        homes.sim.all_links(HOME);
+        homes.gather();
+        let start = homes.sim.elapsed();
+        let [a, b] = [homes.friends[0], homes.friends[1]];
+        homes.sim.run_until("direct both ways", minutes(2), |sim| {
+            direct_in(sim, a, b) && direct_in(sim, b, a)
+        });
+        times.push(homes.sim.elapsed() - start);
+        homes.sim.run_for(seconds(15));
+        assert!(is_direct(&homes, a, b) && is_direct(&homes, b, a), "seed {seed}");
+        for node in [a, b] {
+            within_budget(&homes, node);
+            one_at_a_time(&homes, node);
+            let (open, _) = homes.sim.sockets(node);
+            assert!(open <= 1, "seed {seed}: {open} sockets stay open");
+        }
+    }
+    times.sort();
+    println!(
+        "from the join: median {:?}, worst {:?}",
+        times[times.len() / 2],
+        times[times.len() - 1]
+    );
+    times
+}
+
+/// What the filter looks at takes three seconds to find out, and is not waited for.
+#[test]
+fn friends_on_a_relay_have_a_hole_a_second_after_the_join() {
+    for nats in [[LINUX, CONE], [CONE, LINUX], [CONE, SEQUENTIAL]] {
+        let times = from_the_join(nats, 24);
+        assert!(times[times.len() / 2] <= ms(1200), "{times:?}");
+        assert!(times[times.len() - 1] <= seconds(10), "{times:?}");
+    }
+    let times = from_the_join([RANDOM, CONE], 12);
+    assert!(times[times.len() / 2] <= seconds(5), "{times:?}");
+    for nats in [[LINUX, LINUX], [SEQUENTIAL, LINUX], [SEQUENTIAL, SEQUENTIAL]] {
+        let times = from_the_join(nats, 12);
+        assert!(times[times.len() / 2] <= seconds(4), "{times:?}");
+        assert!(times[times.len() - 1] <= seconds(20), "{times:?}");
+    }
+}
+
+/// Nobody is asked what an ordinary probe gets through.
+#[test]
+fn friends_on_a_relay_whom_ordinary_probes_reach_make_no_hole() {
+    for (a, b) in [
+        (None, Some(RANDOM)),
+        (Some(Nat::cone(Looks::Nothing)), Some(RANDOM)),
+        (Some(Nat::cone(Looks::Address)), Some(LINUX)),
+        (Some(CONE), Some(CONE)),
+    ] {
+        for seed in 0..6 {
+            let mut homes = Homes::with_relay(seed, &[a, b]);
+            homes.sim.all_links(HOME);
+            homes.gather();
+            homes.sim.run_for(seconds(20));
+            let [anna, tom] = [homes.friends[0], homes.friends[1]];
+            assert!(
+                is_direct(&homes, anna, tom) && is_direct(&homes, tom, anna),
+                "{a:?} {b:?}"
+            );
+            for node in [anna, tom] {
+                // One that asks what the own NAT does may have been there.
+                let (open, most) = homes.sim.sockets(node);
+                assert!(open == 0 && most <= 1, "{most} sockets");
+                assert_eq!(tries(&homes, node), [], "{a:?} {b:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn ports_in_a_row_are_met_within_ten_seconds() {
     for other in [CONE, SEQUENTIAL] {

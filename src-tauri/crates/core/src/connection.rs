@@ -17,7 +17,7 @@ use lanrage_proto::ipc::{PathKind, PeerState, PeerTrouble};
 use lanrage_proto::{MemberId, Seq, Slot};
 use rand_core::RngCore;
 use std::collections::VecDeque;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 mod moves;
@@ -265,6 +265,11 @@ impl Peer {
         self.agent.valid()
     }
 
+    /// The paths that were seen to carry at this moment or later.
+    pub(crate) fn proven_since(&self, moment: Instant) -> impl Iterator<Item = Path> {
+        self.agent.proven_since(moment)
+    }
+
     /// The path in use.
     pub(crate) fn chosen(&self) -> Option<Path> {
         self.agent.chosen()
@@ -277,9 +282,14 @@ impl Peer {
 
     /// Where its NAT shows it in IPv4, as it signed.
     pub(crate) fn public_v4(&self) -> Option<Ipv4Addr> {
-        let reflexive = |candidate: &Candidate| match candidate.at.ip() {
-            IpAddr::V4(ip) if candidate.kind == CandidateKind::Reflexive => Some(ip),
-            IpAddr::V4(_) | IpAddr::V6(_) => None,
+        self.mapped_v4().map(|at| *at.ip())
+    }
+
+    /// Likewise, with the port that a STUN server saw.
+    pub(crate) fn mapped_v4(&self) -> Option<SocketAddrV4> {
+        let reflexive = |candidate: &Candidate| match candidate.at {
+            SocketAddr::V4(at) if candidate.kind == CandidateKind::Reflexive => Some(at),
+            SocketAddr::V4(_) | SocketAddr::V6(_) => None,
         };
         self.record.candidates.iter().find_map(reflexive)
     }
@@ -357,12 +367,15 @@ impl Peer {
                 if moved && self.agent.chosen() != Some(path) {
                     self.agent.doubt_chosen(now);
                 }
+                self.compare(now, view, cx.view);
                 if path.transport.is_relay() {
                     self.agent.heard(now, path, Tier::Relay);
-                } else if cx.may_answer(&self.member, path.remote) {
+                } else if cx.may_answer(self.public_v4(), path.remote) {
                     self.agent.heard(now, path, cx.tier_of(path.remote.ip()));
+                } else {
+                    // An answer would have the peer take a way that this side never takes.
+                    return None;
                 }
-                self.compare(now, view, cx.view);
                 let pong = Message::Pong {
                     id,
                     session: cx.session,

@@ -4,15 +4,15 @@ use crate::coordinator::Tier;
 use crate::io::Output;
 use crate::keys::{MemberKeys, PartyKeys};
 use crate::path::Path;
-use crate::punch::Punch;
+use crate::punch::{LOW, Punch};
 use crate::records::{Candidate, CandidateKind};
 use crate::relays::{RelayUp, Relays};
+use lanrage_proto::Seq;
 use lanrage_proto::doctor::PairReason;
 use lanrage_proto::server_url::{is_near, is_reachable_unicast};
-use lanrage_proto::{MemberId, Seq};
 use rand_chacha::ChaCha20Rng;
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// What a peer needs of its member to act: keys, counters, randomness and a place for outputs.
 pub(crate) struct Context<'a> {
@@ -127,10 +127,19 @@ impl Context<'_> {
         refused
     }
 
-    /// Whether a path to where a peer was heard from may be tried. Ports below 1024 are for the peer that a hole is
-    /// being made to.
-    pub(crate) fn may_answer(&self, peer: &MemberId, at: SocketAddr) -> bool {
-        self.may_send_to(at) || self.punch.expects(peer, at)
+    /// Whether a path to where a peer was heard from may be tried. Of ports below 1024 those are that holes lead to, at
+    /// the address where the peer signed that its NAT shows it (`public`): a router that forgot a hole may have given it
+    /// another such port, and an engine that began anew knows of none.
+    pub(crate) fn may_answer(&self, public: Option<Ipv4Addr>, at: SocketAddr) -> bool {
+        let by_hole = || {
+            let signed = public.is_some_and(|public| IpAddr::V4(public) == at.ip() && !is_near(at.ip()));
+            self.punch.is_enabled() && signed && LOW.contains(&at.port())
+        };
+        match self.refusal(at) {
+            None => true,
+            Some(PairReason::ServicePort) => by_hole(),
+            Some(_) => false,
+        }
     }
 
     /// Within one of this computer's networks, or across a router.

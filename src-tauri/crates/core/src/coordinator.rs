@@ -130,6 +130,15 @@ impl Agent {
         self.candidates.iter().filter_map(valid)
     }
 
+    /// The paths by which a ping of this moment or later was answered.
+    pub(crate) fn proven_since(&self, moment: Instant) -> impl Iterator<Item = Path> {
+        let proven = move |(path, candidate): (&Path, &Candidate)| {
+            let valid = candidate.valid.filter(|valid| valid.proven >= moment);
+            valid.map(|_| *path)
+        };
+        self.candidates.iter().filter_map(proven)
+    }
+
     /// Drops paths that only the peer's datagrams spoke of.
     pub(crate) fn forget_heard(&mut self, gone: impl Fn(&Path) -> bool) {
         self.candidates

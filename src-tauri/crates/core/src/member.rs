@@ -116,8 +116,8 @@ impl Member {
     /// Lets time pass: everything due by now happens.
     pub fn wake(&mut self, now: Instant) {
         self.wake_party(now);
-        self.wake_punch(now);
         self.nat(now, None);
+        self.wake_punch(now);
         self.judge_outside();
         self.judge_relays();
         self.conditions.wake(now);

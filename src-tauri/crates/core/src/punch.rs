@@ -7,40 +7,49 @@
 //!
 //! - *One port and anywhere*: 256 sockets send to the one port, 1,200 probes go from it to the low ports and to random
 //!   ones. By the birthday law, 1 − exp(−256 · 1200 / 64512), 98.7 % meet; with low ports most do within a second.
-//! - *Anywhere and anywhere*: three low sockets on each side send to all low ports, in both directions 150 a second.
+//! - *Anywhere and anywhere*: three low sockets on each side send to all low ports, in both directions 300 a second.
 //! - *After a port*: its successors are tried first. How fresh that port has to be is why a side that deals its ports in
 //!   a row asks a STUN server right before ([`scout`]).
+//!
+//! What counts of a NAT is what its mappings depend on. Where that is not known yet and somebody is reached by a relay
+//! alone, it is asked at once ([`survey`]); that nobody knows what the filter looks at holds nothing up.
 //!
 //! A try is agreed on by sealed signals through the home, so that both sides begin together and in the right order: the
 //! side with one port first, the other [`LEAD`] later. Else a router that takes unasked datagrams for itself has seen the
 //! pair of addresses before its own side used it, and gives that one another port. `Ask` comes from the symmetric side
 //! (between two of them from the smaller identity), which is the one to choose among several hits; `Ready` says that the
-//! other has begun; `Busy` that it is engaged elsewhere: a member makes one try at a time.
+//! other has begun; `Busy` that it is engaged elsewhere, or does not know where it comes from: a member makes one try at
+//! a time.
 //!
 //! What is sent are ordinary probes. One that arrives becomes a path to be confirmed like any other; from then on the
 //! rest is silent, and with the first answer the other sockets close. The socket that is left is a transport as long as
 //! its path carries. A try that fails is repeated after pauses that double, and costs nothing else: the pair stays on
-//! its relay.
+//! its relay. Behind another mapping, here or there, what failed before counts no more.
 
 mod aim;
 mod attempt;
 mod scout;
 mod script;
+mod survey;
 
 pub use aim::Aim;
+pub(crate) use attempt::Attempt;
 
 use crate::io::Network;
 use crate::nat::{FamilyReport, NatType};
 use crate::path::{Path, TransportId};
-use attempt::{Attempt, Turn};
+use crate::stun::TransactionId;
+use attempt::Turn;
 use lanrage_proto::server_url::{is_near, is_reachable_unicast};
 use lanrage_proto::{MemberId, PartyRange};
 use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
+use survey::{Survey, Surveyed};
 
 /// Where Linux maps source ports 512–1023.
 pub const LOW: RangeInclusive<u16> = 600..=1023;
@@ -50,21 +59,29 @@ pub const SOCKETS: usize = 256;
 pub const DATAGRAMS: usize = 1200;
 /// A try is over after this.
 pub const LASTS: Duration = Duration::from_secs(10);
-/// So much earlier than the side that comes from anywhere does the one with one port begin.
-pub const LEAD: Duration = Duration::from_secs(1);
+/// So much earlier than the side that comes from anywhere does the one with one port begin: its guesses at the likely
+/// ports are all out by then.
+pub const LEAD: Duration = Duration::from_millis(400);
 
-/// Ordinary probes get this long once both NATs are named; those to the same local network went out long before.
-const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// Ordinary probes get this long once both mappings are known; those to the same local network went out long before.
+/// That one gets through while a try is being agreed on ends it before a socket was opened.
+const FIRST_WAIT: Duration = Duration::from_millis(300);
 /// Between two tries with one peer, doubled each time …
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// … up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 60);
 /// A peer that is engaged elsewhere is asked again after this, and as much again at random.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
+/// One that is still engaged after so many questions is asked more and more seldom.
+const PATIENT: u32 = 8;
 /// Sockets kept at once, so that waiting for them all stays cheap. No further tries are made beyond.
 const KEPT: usize = 32;
-/// A hole that closed sooner than this is not made anew at once.
+/// A hole that closed sooner than this is not made anew at once, unless that happened because this computer is mapped
+/// otherwise; which counts once within this, as some NATs do that all the time. What failed with a peer counts no more
+/// once within this where the peer says that it is elsewhere: one that lies must not have tries follow each other.
 const LASTING: Duration = Duration::from_secs(30);
+/// What a mapping depends on is not asked again for this long where that could not be told.
+const SURVEY_AGAIN: Duration = Duration::from_secs(60);
 /// A socket whose path carries but is not the chosen one is kept this long.
 const UNUSED: Duration = Duration::from_secs(30);
 
@@ -115,13 +132,44 @@ pub(crate) fn may_aim_at(at: Ipv4Addr, own: &FamilyReport, network: &Network, ra
 struct Pause {
     until: Instant,
     failures: u32,
+    /// How often it said that it is engaged elsewhere.
+    busy: u32,
+    /// Where it was seen.
+    at: SocketAddrV4,
+    /// There was a hole, which did not last.
+    brief: bool,
+    /// When it last began anew because the peer was seen elsewhere.
+    renewed: Option<Instant>,
+}
+
+/// A peer that this side would lead a try with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Worth {
+    pub(crate) peer: MemberId,
+    /// Where it is seen by a STUN server.
+    pub(crate) at: SocketAddrV4,
+    /// Whether others see it there too.
+    pub(crate) one_port: bool,
+}
+
+impl Pause {
+    /// Whether that is behind another mapping. A NAT that deals many of them may do so all the time, which is no
+    /// reason to try again what failed, but shows how a hole was lost.
+    fn is_of_another(&self, worth: &Worth) -> bool {
+        let port = worth.one_port || self.brief;
+        self.at.ip() != worth.at.ip() || port && self.at.port() != worth.at.port()
+    }
 }
 
 /// A hole that carries.
 #[derive(Debug, Clone, Copy)]
 struct Hole {
     peer: MemberId,
+    /// Where the peer was seen.
+    at: SocketAddrV4,
     since: Instant,
+    /// When the pause before it last began anew because the peer was seen elsewhere.
+    renewed: Option<Instant>,
     /// Since when another path is used instead.
     unused: Option<Instant>,
 }
@@ -135,6 +183,12 @@ pub(crate) struct Punch {
     pauses: BTreeMap<MemberId, Pause>,
     /// When a peer is due that this side would lead.
     begins: Option<Instant>,
+    /// What the own mappings depend on: being asked, found out, and not to be asked before.
+    survey: Option<Survey>,
+    surveyed: Option<Surveyed>,
+    survey_rests: Option<Instant>,
+    /// When this computer was last found mapped otherwise.
+    moved: Option<Instant>,
 }
 
 impl Punch {
@@ -146,6 +200,10 @@ impl Punch {
             holes: BTreeMap::new(),
             pauses: BTreeMap::new(),
             begins: None,
+            survey: None,
+            surveyed: None,
+            survey_rests: None,
+            moved: None,
         }
     }
 
@@ -171,7 +229,8 @@ impl Punch {
             kept: true,
         });
         let tried = self.attempt.iter().flat_map(Attempt::sockets).copied();
-        kept.chain(tried).collect()
+        let asking = self.survey.iter().map(Survey::socket);
+        kept.chain(tried).chain(asking).collect()
     }
 
     /// When something is due.
@@ -182,18 +241,13 @@ impl Punch {
             Some(attempt) => Some(attempt.next_wake()),
             None => self.begins,
         };
-        [turn, unused].into_iter().flatten().min()
+        let survey = self.survey.as_ref().and_then(Survey::next_wake);
+        [turn, unused, survey].into_iter().flatten().min()
     }
 
     /// The try under way.
     pub(crate) fn attempt(&self) -> Option<&Attempt> {
         self.attempt.as_ref()
-    }
-
-    /// Whether the address is one that the try under way makes a hole to. Only there may datagrams go to low ports.
-    pub(crate) fn expects(&self, peer: &MemberId, at: SocketAddr) -> bool {
-        let aimed = |attempt: &Attempt| attempt.peer == *peer && IpAddr::V4(attempt.at) == at.ip();
-        self.attempt.as_ref().is_some_and(aimed) && (at.port() >= 1024 || LOW.contains(&at.port()))
     }
 
     /// Whether a datagram that came by this path counts. Once one socket was hit the others are no longer answered
@@ -205,10 +259,69 @@ impl Punch {
     }
 
     /// A STUN message came by a socket of ours.
-    pub(crate) fn stun(&mut self, path: Path, bytes: &[u8]) {
-        if let Some(attempt) = &mut self.attempt {
+    pub(crate) fn stun(&mut self, now: Instant, path: Path, bytes: &[u8]) {
+        if let Some(survey) = self.survey.as_mut().filter(|survey| survey.is_by(path.transport)) {
+            survey.answered(now, path, bytes);
+        } else if let Some(attempt) = &mut self.attempt {
             attempt.stun(path, bytes);
         }
+    }
+
+    /// Finds out what the own mappings depend on, where the report does not tell and that is `wanted`: what to ask now.
+    pub(crate) fn survey(
+        &mut self,
+        now: Instant,
+        wanted: bool,
+        report: &FamilyReport,
+        servers: &[SocketAddr],
+        range: PartyRange,
+        rng: &mut ChaCha20Rng,
+    ) -> Vec<(Path, Vec<u8>)> {
+        let draw = |rng: &mut ChaCha20Rng| {
+            let mut id = TransactionId::default();
+            rng.fill_bytes(&mut id);
+            id
+        };
+        let untold = report.kind == NatType::Unknown && report.mapping.is_none();
+        if !wanted || !untold {
+            self.survey = None;
+            return Vec::new();
+        }
+        let known = self.surveyed.as_ref().is_some_and(|known| known.is_of(report));
+        let rests = self.survey_rests.is_some_and(|until| now < until);
+        if self.survey.is_none() && !known && !rests && report.mapped.is_some() && !servers.is_empty() {
+            let socket = fresh(&mut self.next, rng, 1, 0);
+            let begin = |socket| Survey::new(now, servers, socket, range, || draw(rng));
+            self.survey = socket.into_iter().next().map(begin);
+        }
+        let Some(survey) = &mut self.survey else {
+            return Vec::new();
+        };
+        if let Some(result) = survey.result(now) {
+            self.survey = None;
+            self.survey_rests = Some(now + SURVEY_AGAIN);
+            self.surveyed = result.or(self.surveyed.take());
+            return Vec::new();
+        }
+        survey.due(now, || draw(rng))
+    }
+
+    /// The report as it counts for holes.
+    pub(crate) fn counts<'a>(&self, report: &'a FamilyReport) -> Cow<'a, FamilyReport> {
+        Surveyed::completes(self.surveyed.as_ref(), report)
+    }
+
+    /// This computer is mapped otherwise: what failed before counts no more. `displaced` where it is seen at another
+    /// address. Whether a try under way has to end, as it tells the peer of a port that is gone.
+    pub(crate) fn moved(&mut self, now: Instant, displaced: bool) -> bool {
+        let lately = |at: Instant| now.saturating_duration_since(at) < LASTING;
+        if !displaced && self.moved.is_some_and(lately) {
+            return false;
+        }
+        self.moved = Some(now);
+        self.survey_rests = None;
+        self.pauses.clear();
+        self.attempt.is_some()
     }
 
     /// Something authentic came from a peer by a path that is being tried or used.
@@ -224,23 +337,33 @@ impl Punch {
     }
 
     /// Which of these peers is due: those that this side would lead.
-    pub(crate) fn due(&mut self, now: Instant, worth: &[MemberId]) -> Option<MemberId> {
+    pub(crate) fn due(&mut self, now: Instant, all: &[Worth]) -> Option<Worth> {
         self.pauses
-            .retain(|peer, pause| worth.contains(peer) || now < pause.until);
-        for peer in worth {
-            self.pauses.entry(*peer).or_insert(Pause {
+            .retain(|peer, pause| all.iter().any(|worth| worth.peer == *peer) || now < pause.until);
+        for worth in all {
+            let first = Pause {
                 until: now + FIRST_WAIT,
                 failures: 0,
-            });
+                busy: 0,
+                at: worth.at,
+                brief: false,
+                renewed: None,
+            };
+            let pause = self.pauses.entry(worth.peer).or_insert(first);
+            if pause.is_of_another(worth) && pause.renewed.is_none_or(|at| now >= at + LASTING) {
+                *pause = Pause {
+                    renewed: Some(now),
+                    failures: pause.failures,
+                    ..first
+                };
+            }
         }
-        let waiting = || {
-            let of = |peer: &MemberId| self.pauses.get(peer).map(|pause| (pause.until, *peer));
-            worth.iter().filter_map(of).min()
-        };
-        self.begins = waiting().map(|(until, _)| until).filter(|_| self.has_room());
-        waiting()
-            .filter(|(until, _)| *until <= now && self.has_room())
-            .map(|(_, peer)| peer)
+        let of = |worth: &Worth| self.pauses.get(&worth.peer).map(|pause| (pause.until, *worth));
+        let waiting = all.iter().filter_map(of);
+        let next = waiting.min_by_key(|(until, worth)| (*until, worth.peer));
+        let next = next.filter(|_| self.has_room());
+        self.begins = next.map(|(until, _)| until);
+        next.filter(|(until, _)| *until <= now).map(|(_, worth)| worth)
     }
 
     /// Nobody can be asked for now.
@@ -253,7 +376,7 @@ impl Punch {
     pub(crate) fn begin(
         &mut self,
         now: Instant,
-        (peer, at): (MemberId, Ipv4Addr),
+        (peer, at): (MemberId, SocketAddrV4),
         proposed: Option<(u64, Aim)>,
         own: &FamilyReport,
         rng: &mut ChaCha20Rng,
@@ -280,6 +403,9 @@ impl Punch {
     pub(crate) fn ready(&mut self, now: Instant, theirs: Aim) {
         if let Some(attempt) = &mut self.attempt {
             attempt.ready(now, theirs);
+            if let Some(pause) = self.pauses.get_mut(&attempt.peer) {
+                pause.busy = 0;
+            }
         }
     }
 
@@ -297,10 +423,12 @@ impl Punch {
     pub(crate) fn succeed(&mut self, now: Instant, hole: Path) {
         if let Some(attempt) = self.attempt.take() {
             let peer = attempt.peer;
-            self.pauses.remove(&peer);
+            let pause = self.pauses.remove(&peer);
             let made = Hole {
                 peer,
+                at: attempt.seen,
                 since: now,
+                renewed: pause.and_then(|pause| pause.renewed),
                 unused: None,
             };
             self.holes.insert(hole, made);
@@ -317,7 +445,9 @@ impl Punch {
         if let Some(attempt) = self.attempt.take()
             && let Some(pause) = self.pauses.get_mut(&attempt.peer)
         {
-            pause.until = now + BUSY_PAUSE + up_to(rng, BUSY_PAUSE);
+            let longer = 1 << pause.busy.saturating_sub(PATIENT).min(8);
+            pause.busy += 1;
+            pause.until = now + BUSY_PAUSE * longer + up_to(rng, BUSY_PAUSE);
         }
     }
 
@@ -351,10 +481,15 @@ impl Punch {
         let closes = !carries || idle;
         if closes {
             // One that did not last would be made again and again.
-            if now < hole.since + LASTING {
+            let moved = |at: Instant| at >= hole.since && now.saturating_duration_since(at) < LASTING;
+            if now < hole.since + LASTING && !self.moved.is_some_and(moved) {
                 let pause = Pause {
                     until: now + FIRST_PAUSE,
                     failures: 1,
+                    busy: 0,
+                    at: hole.at,
+                    brief: true,
+                    renewed: hole.renewed,
                 };
                 self.pauses.insert(hole.peer, pause);
             }

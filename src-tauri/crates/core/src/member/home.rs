@@ -127,6 +127,8 @@ impl Member {
     }
 
     pub(super) fn seek_again(&mut self, now: Instant, cause: &str) {
+        // What was said last may never have been heard.
+        self.drop_proposal();
         let Some(mut active) = self.take_active() else {
             return;
         };

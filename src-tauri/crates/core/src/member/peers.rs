@@ -24,7 +24,7 @@ impl Member {
             if path.transport.is_primary() {
                 self.nat(now, Some((path.remote, bytes)));
             } else {
-                self.desk.punch.stun(path, bytes);
+                self.desk.punch.stun(now, path, bytes);
             }
             return;
         }
@@ -83,6 +83,7 @@ impl Member {
                 peer.seen_elsewhere(now, moved.is_some());
             }
             if let Some(displaced) = moved {
+                self.hole_moved(now, displaced);
                 self.seen_elsewhere(now, displaced);
             }
         }

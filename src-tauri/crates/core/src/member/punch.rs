@@ -1,12 +1,14 @@
 //! Holes: which peers are worth a try, and carrying tries out.
 
 use super::Member;
+use crate::connection::Peer;
 use crate::io::{Event, Output};
 use crate::party::{Party, Reach};
-use crate::punch::{self, Aim, Part};
+use crate::punch::{self, Aim, Attempt, Part, Worth};
 use crate::records::{PunchStep, Signal};
+use lanrage_proto::ipc::{NatType, PathKind};
 use lanrage_proto::{MemberId, Slot};
-use std::net::Ipv4Addr;
+use std::net::SocketAddrV4;
 use std::time::Instant;
 
 impl Member {
@@ -15,10 +17,55 @@ impl Member {
         if !self.desk.punch.is_enabled() {
             return;
         }
+        self.survey(now);
         self.tidy_holes(now);
         self.end_reached(now);
         self.go_on(now);
         self.begin_another(now);
+    }
+
+    /// Asks what the own mappings depend on, where that is not known and somebody is reached by a relay alone.
+    fn survey(&mut self, now: Instant) {
+        let Party::Active(active) = &self.party else {
+            return;
+        };
+        let relayed = |peer: &Peer| peer.path_kind() == Some(PathKind::Relayed);
+        let wanted = active.roster.peers().any(relayed);
+        let (nat, range) = (&self.desk.nat, active.opened.range);
+        let (report, servers) = (&nat.report().v4, nat.servers_v4());
+        let (punch, rng) = (&mut self.desk.punch, &mut self.desk.rng);
+        let questions = punch.survey(now, wanted, report, servers, range, rng);
+        let transmit = |(path, question)| Output::Transmit(path, question);
+        self.desk.out.extend(questions.into_iter().map(transmit));
+    }
+
+    /// This computer is mapped otherwise than before.
+    pub(super) fn hole_moved(&mut self, now: Instant, displaced: bool) {
+        if self.desk.punch.moved(now, displaced) {
+            self.drop_attempt("begun anew");
+        }
+    }
+
+    /// A try that the peer did not agree to yet ends, to be proposed again when the home is reached.
+    pub(super) fn drop_proposal(&mut self) {
+        if self.desk.punch.attempt().is_some_and(Attempt::is_proposal) {
+            self.drop_attempt("put off");
+        }
+    }
+
+    /// The try under way ends without a hole, and without a pause.
+    fn drop_attempt(&mut self, turn: &'static str) {
+        let (Party::Active(active), Some(attempt)) = (&mut self.party, self.desk.punch.attempt()) else {
+            return;
+        };
+        let slot = active.roster.peer_mut(&attempt.peer).map(|peer| {
+            peer.forget_heard(|path| attempt.concerns(path));
+            peer.slot()
+        });
+        self.desk.punch.abandon();
+        if let Some(slot) = slot {
+            self.note(slot, turn);
+        }
     }
 
     fn tidy_holes(&mut self, now: Instant) {
@@ -48,7 +95,13 @@ impl Member {
             // It left.
             return self.desk.punch.abandon();
         };
-        let hole = peer.valid_paths().find(|path| attempt.concerns(path));
+        if peer.public_v4() != Some(attempt.at) {
+            // It is elsewhere; where is known as soon as it is to be tried again.
+            return self.drop_attempt("begun anew");
+        }
+        let hole = peer
+            .proven_since(attempt.began)
+            .find(|path| attempt.concerns(path));
         if hole.is_none() && !peer.is_direct() {
             return;
         }
@@ -114,25 +167,28 @@ impl Member {
         if !matches!(active.reach, Reach::Home(_)) {
             return self.desk.punch.rest();
         }
-        let (own, me) = (&self.desk.nat.report().v4, active.ident.me.id());
+        let (own, me) = (
+            self.desk.punch.counts(&self.desk.nat.report().v4),
+            active.ident.me.id(),
+        );
         let (network, range) = (&self.desk.network, active.opened.range);
         let worth = active.roster.peers().filter_map(|peer| {
-            let leads = punch::part(own.kind, peer.record.nat, me < peer.member) == Some(Part::Leads);
-            let at = peer.public_v4().filter(|_| leads && !peer.is_direct())?;
-            punch::may_aim_at(at, own, network, range).then_some((peer.member, at, peer.slot()))
+            let leads = punch::part(own.kind, strictest(peer), me < peer.member) == Some(Part::Leads);
+            let at = peer.mapped_v4().filter(|_| leads && !peer.is_direct())?;
+            punch::may_aim_at(*at.ip(), &own, network, range).then_some(Worth {
+                peer: peer.member,
+                at,
+                one_port: peer.record.nat != NatType::Symmetric,
+            })
         });
-        let worth: Vec<(MemberId, Ipv4Addr, Slot)> = worth.collect();
-        let members: Vec<MemberId> = worth.iter().map(|(member, ..)| *member).collect();
-        let due = self.desk.punch.due(now, &members);
-        let Some((member, at, slot)) = worth.into_iter().find(|(member, ..)| Some(*member) == due) else {
+        let worth: Vec<Worth> = worth.collect();
+        let own = own.into_owned();
+        let Some(Worth { peer, at, .. }) = self.desk.punch.due(now, &worth) else {
             return;
         };
-        let desk = &mut self.desk;
-        if desk
-            .punch
-            .begin(now, (member, at), None, &desk.nat.report().v4, &mut desk.rng)
-        {
-            self.note(slot, "begins");
+        let (punch, rng) = (&mut self.desk.punch, &mut self.desk.rng);
+        if punch.begin(now, (peer, at), None, &own, rng) {
+            self.note_to(&peer, "begins");
             self.go_on(now);
         }
     }
@@ -164,10 +220,8 @@ impl Member {
             return;
         };
         let (own, network) = (&self.desk.nat.report().v4, &self.desk.network);
-        let Some(at) = peer
-            .public_v4()
-            .filter(|at| punch::may_aim_at(*at, own, network, active.opened.range))
-        else {
+        let may_aim_at = |at: &SocketAddrV4| punch::may_aim_at(*at.ip(), own, network, active.opened.range);
+        let Some(at) = peer.mapped_v4().filter(may_aim_at) else {
             return;
         };
         // A way that the other side has lost shows as lost here soon.
@@ -175,19 +229,19 @@ impl Member {
         if let Some(attempt) = self.desk.punch.attempt()
             && attempt.peer == from
         {
+            if attempt.is_proposal() && active.ident.me.id() < from {
+                // Both asked, not knowing yet that the other is symmetric as well: this one's word counts.
+                return;
+            }
             // It would not ask if it still worked on that one.
             peer.forget_heard(|path| attempt.concerns(path));
             self.desk.punch.abandon();
             self.note(slot, "begun anew");
         }
         let free = self.desk.punch.attempt().is_none() && !direct;
-        let desk = &mut self.desk;
-        let own = &desk.nat.report().v4;
-        if free
-            && desk
-                .punch
-                .begin(now, (from, at), Some((number, aim)), own, &mut desk.rng)
-        {
+        let own = self.desk.punch.counts(&self.desk.nat.report().v4).into_owned();
+        let (punch, rng) = (&mut self.desk.punch, &mut self.desk.rng);
+        if free && punch.begin(now, (from, at), Some((number, aim)), &own, rng) {
             self.note(slot, "is asked for");
         } else {
             let step = PunchStep::Busy;
@@ -208,5 +262,14 @@ impl Member {
         self.desk
             .out
             .push_back(Output::Event(Event::Punch { slot, turn }));
+    }
+}
+
+/// A peer's NAT as it counts for holes: a filter that is not known is the strictest. Where its mappings turn out not to
+/// be known either it says so when it is asked.
+fn strictest(peer: &Peer) -> NatType {
+    match peer.record.nat {
+        NatType::Unknown => NatType::PortRestrictedCone,
+        known => known,
     }
 }

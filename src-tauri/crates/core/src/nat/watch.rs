@@ -19,6 +19,8 @@ const KEEP: Duration = Duration::from_secs(25);
 const FIRST_RETRY: Duration = Duration::from_secs(30);
 /// … up to this.
 const SLOWEST_RETRY: Duration = REMEMBERED;
+/// The mapping changed while it was looked at: looks again after this, once. Players may wait for their next hole.
+const CHANGED_RETRY: Duration = Duration::from_millis(200);
 /// Servers of one family at most.
 const SERVERS: usize = 8;
 /// A DNS name has 253 characters at most (RFC 1035 §2.3.4), a port five.
@@ -86,6 +88,11 @@ impl Watch {
                 self.servers.push(at);
             }
         }
+    }
+
+    /// The servers for IPv4 that can be asked.
+    pub(crate) fn servers_v4(&self) -> &[SocketAddr] {
+        self.v4.basis.as_ref().map_or(&[], |basis| &basis.servers)
     }
 
     /// What is known.
@@ -372,11 +379,13 @@ impl Side {
         let retry = self.report.reason.map(|reason| match reason {
             // Its filter has to close first, for which nothing may be sent there.
             Reason::AlternateContacted => REMEMBERED,
+            Reason::Changed if self.pause == FIRST_RETRY => CHANGED_RETRY,
             _ => self.pause,
         });
-        if retry.is_some() {
-            self.pause = (self.pause * 2).min(SLOWEST_RETRY);
-        }
+        self.pause = match retry {
+            Some(_) => (self.pause * 2).min(SLOWEST_RETRY),
+            None => FIRST_RETRY,
+        };
         self.stage = Stage::Keeping {
             keep: self.keep(now),
             retry: retry.map(|pause| now + pause),

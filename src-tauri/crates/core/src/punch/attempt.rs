@@ -11,7 +11,7 @@ use crate::stun::TransactionId;
 use lanrage_proto::MemberId;
 use rand_chacha::ChaCha20Rng;
 use rand_core::RngCore;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 /// An answer to a proposal may take this long.
@@ -29,6 +29,10 @@ pub(crate) struct Attempt {
     pub(crate) number: u64,
     /// Where the peer's NAT shows it.
     pub(crate) at: Ipv4Addr,
+    /// Likewise, as it was said when the try began.
+    pub(super) seen: SocketAddrV4,
+    /// Since when it is under way.
+    pub(crate) began: Instant,
     part: Part,
     ends: Instant,
     own: Option<Aim>,
@@ -86,7 +90,7 @@ impl Attempt {
     /// where nothing can come of it.
     pub(super) fn new(
         now: Instant,
-        (peer, at): (MemberId, Ipv4Addr),
+        (peer, seen_at): (MemberId, SocketAddrV4),
         number: u64,
         theirs: Option<Aim>,
         own: &FamilyReport,
@@ -116,12 +120,14 @@ impl Attempt {
         Some(Self {
             peer,
             number,
-            at,
+            at: *seen_at.ip(),
+            seen: seen_at,
             part: if theirs.is_some() {
                 Part::Follows
             } else {
                 Part::Leads
             },
+            began: now,
             ends: now + LASTS,
             own,
             theirs,
@@ -149,10 +155,10 @@ impl Attempt {
         path.remote.ip() == IpAddr::V4(self.at) && (from_one_port || self.has(path.transport))
     }
 
+    /// Two of the peer's sockets may have hit the same one here: one pair of ports is answered.
     pub(super) fn takes(&self, path: Path) -> bool {
-        let chosen =
-            self.part == Part::Leads && self.hit.is_some_and(|(hit, _)| hit.transport != path.transport);
-        self.concerns(&path) && !chosen
+        let other = self.part == Part::Leads && self.hit.is_some_and(|(hit, _)| hit != path);
+        self.concerns(&path) && !other
     }
 
     pub(super) fn heard(&mut self, now: Instant, path: Path) {
@@ -170,6 +176,15 @@ impl Attempt {
     /// Whether this is the answer to the own proposal that is waited for.
     pub(crate) fn awaits(&self, peer: &MemberId, number: u64) -> bool {
         self.peer == *peer && self.number == number && matches!(self.stage, Stage::Asked { .. })
+    }
+
+    /// Whether it was proposed, or is about to be, and the peer said nothing to it yet.
+    pub(crate) fn is_proposal(&self) -> bool {
+        let open = matches!(
+            self.stage,
+            Stage::Aimed | Stage::Scouting(_) | Stage::Asked { .. }
+        );
+        self.part == Part::Leads && open
     }
 
     /// The peer has begun.

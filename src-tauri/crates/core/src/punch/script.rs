@@ -10,7 +10,9 @@ use std::time::Duration;
 const OPENING: Duration = Duration::from_millis(20);
 /// So many a second go to ports that are guessed. Home routers carry that, and half a minute's memory of each.
 const RATE: u32 = 150;
-/// So many a second go to the one port that is known.
+/// So many a second where both sides guess: players wait, and all together they are as many as otherwise.
+const PAIR_RATE: u32 = 300;
+/// So many a second go to the one port that is known, and to the first ports that are guessed: a few hundred in all.
 const SPREAD: u32 = 400;
 /// Sockets with low ports among many: under 100 guesses reach them.
 const LOW_SOCKETS: usize = 32;
@@ -92,6 +94,7 @@ fn guesses(peer: Aim, rng: &mut ChaCha20Rng) -> Vec<Shot> {
         Aim::Port(_) | Aim::Anywhere => Vec::new(),
     };
     let low = low_ports(rng).into_iter().take(LOW_GUESSES);
+    let first = row.len() + LOW_GUESSES;
     let mut seen: BTreeSet<u16> = row.iter().copied().collect();
     let mut ports: Vec<u16> = row.into_iter().chain(low).collect();
     while ports.len() < DATAGRAMS {
@@ -100,13 +103,29 @@ fn guesses(peer: Aim, rng: &mut ChaCha20Rng) -> Vec<Shot> {
             ports.push(port);
         }
     }
-    paced(ports, 1)
+    // The likely ones are all out before the other side begins ([`super::LEAD`]).
+    let rest = OPENING + after(first, SPREAD);
+    let at = |n: usize| match n.checked_sub(first) {
+        None => OPENING + after(n, SPREAD),
+        Some(n) => rest + after(n, RATE),
+    };
+    let shot = |(n, port)| Shot {
+        at: at(n),
+        from: 0,
+        port,
+    };
+    ports.into_iter().enumerate().map(shot).collect()
+}
+
+/// How long so many take at so many a second.
+fn after(count: usize, rate: u32) -> Duration {
+    Duration::from_secs(1).mul_f64(count as f64 / f64::from(rate))
 }
 
 /// One after the other, by each socket in turn.
 fn paced(ports: impl IntoIterator<Item = u16>, sockets: usize) -> Vec<Shot> {
     let shot = |(n, port)| Shot {
-        at: OPENING + Duration::from_secs(1) * n / RATE,
+        at: OPENING + Duration::from_secs(1) * n / PAIR_RATE,
         from: n as usize % sockets,
         port,
     };
@@ -194,6 +213,22 @@ mod tests {
         let row = ports(Aim::After(65_533), &mut rng);
         assert_eq!(row[..4], [65_534, 65_535, 1024, 1025]);
         assert!(LOW.contains(&row[32]));
+    }
+
+    #[test]
+    fn the_likely_ports_are_guessed_before_the_other_side_begins() {
+        let mut rng = ChaCha20Rng::from_seed([5; 32]);
+        for peer in [Aim::Anywhere, Aim::After(5000)] {
+            let shots = script(Aim::Port(51820), peer, &mut rng);
+            let low = shots.iter().filter(|shot| LOW.contains(&shot.port));
+            let last = low.map(|shot| shot.at).max().unwrap();
+            assert!(last < super::super::LEAD, "{peer:?}: {last:?}");
+            let second = shots
+                .iter()
+                .filter(|shot| shot.at < Duration::from_secs(1))
+                .count();
+            assert!(second < 260, "{peer:?}: {second} in the first second");
+        }
     }
 
     #[test]

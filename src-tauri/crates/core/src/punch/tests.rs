@@ -3,7 +3,8 @@ use crate::records::PunchStep;
 use rand_core::SeedableRng;
 
 const PEER: MemberId = MemberId([7; 32]);
-const AT: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+const IP: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+const AT: SocketAddrV4 = SocketAddrV4::new(IP, 51820);
 
 fn report(kind: NatType) -> FamilyReport {
     FamilyReport {
@@ -11,6 +12,14 @@ fn report(kind: NatType) -> FamilyReport {
         reason: None,
         mapped: Some("203.0.113.9:51820".parse().unwrap()),
         ..FamilyReport::unknown(crate::nat::Reason::Untried)
+    }
+}
+
+fn worth(peer: MemberId) -> Worth {
+    Worth {
+        peer,
+        at: AT,
+        one_port: true,
     }
 }
 
@@ -110,7 +119,7 @@ fn after_a_hit_nothing_more_is_sent_and_the_one_that_leads_hears_no_other_socket
     assert_eq!(plans.iter().filter(|plan| plan.port.is_some()).count(), 32);
     let by = |n: usize| Path {
         transport: plans[n].id,
-        remote: SocketAddr::from((AT, 51820)),
+        remote: SocketAddr::V4(AT),
     };
     side.punch.heard(side.now, &PEER, by(3));
     assert!(side.punch.takes(by(3)) && !side.punch.takes(by(4)));
@@ -129,11 +138,14 @@ fn after_a_hit_nothing_more_is_sent_and_the_one_that_leads_hears_no_other_socket
     );
     assert!(side.punch.plans().is_empty());
     assert_eq!(
-        side.punch.due(side.now + FIRST_WAIT, &[PEER]),
+        side.punch.due(side.now + FIRST_WAIT, &[worth(PEER)]),
         None,
         "it did not last: no haste"
     );
-    assert_eq!(side.punch.due(side.now + FIRST_PAUSE, &[PEER]), Some(PEER));
+    assert_eq!(
+        side.punch.due(side.now + FIRST_PAUSE, &[worth(PEER)]),
+        Some(worth(PEER))
+    );
 }
 
 #[test]
@@ -148,10 +160,7 @@ fn a_hit_that_is_never_confirmed_is_forgotten() {
         &mut side.rng,
     );
     side.run(ms(500));
-    let path = Path::primary(SocketAddr::from((AT, 700)));
-    assert!(side.punch.expects(&PEER, path.remote));
-    assert!(!side.punch.expects(&PEER, SocketAddr::from((AT, 53))));
-    assert!(!side.punch.expects(&MemberId([8; 32]), path.remote));
+    let path = Path::primary(SocketAddr::from((IP, 700)));
     side.punch.heard(side.now, &PEER, path);
     let turns = side.run(ms(4000));
     let missed = turns.iter().find(|(_, turn)| turn.missed == Some(path)).unwrap();
@@ -167,20 +176,20 @@ fn a_hit_that_is_never_confirmed_is_forgotten() {
 fn one_try_at_a_time_and_longer_pauses_after_failures() {
     let mut side = Side::new();
     let own = report(NatType::Symmetric);
-    let others = [PEER, MemberId([8; 32])];
+    let others = [PEER, MemberId([8; 32])].map(worth);
     assert_eq!(
         side.punch.due(side.now, &others),
         None,
         "ordinary probes come first"
     );
     side.now += FIRST_WAIT;
-    assert_eq!(side.punch.due(side.now, &others), Some(PEER));
+    assert_eq!(side.punch.due(side.now, &others), Some(worth(PEER)));
     assert!(side.punch.begin(side.now, (PEER, AT), None, &own, &mut side.rng));
     assert_eq!(side.punch.due(side.now, &others), None);
     assert!(
         !side
             .punch
-            .begin(side.now, (others[1], AT), None, &own, &mut side.rng)
+            .begin(side.now, (others[1].peer, AT), None, &own, &mut side.rng)
     );
     let mut before = Duration::ZERO;
     for _ in 0..9 {
@@ -221,4 +230,97 @@ fn whom_ordinary_probes_reach_is_no_case_for_holes() {
             }
         }
     }
+}
+
+/// A first try failed; when the next one is due where the peer is then seen so.
+fn due_after_a_failure(side: &mut Side, seen: Worth) -> Duration {
+    let own = report(NatType::Symmetric);
+    side.punch.due(side.now, &[worth(PEER)]);
+    assert!(side.punch.begin(side.now, (PEER, AT), None, &own, &mut side.rng));
+    side.punch.fail(side.now, &mut side.rng);
+    assert_eq!(side.punch.due(side.now, &[seen]), None);
+    side.punch.begins.unwrap() - side.now
+}
+
+#[test]
+fn behind_another_mapping_what_failed_before_counts_no_more() {
+    let at = |ip: [u8; 4], port| Worth {
+        at: SocketAddrV4::new(ip.into(), port),
+        ..worth(PEER)
+    };
+    let many_ports = |seen: Worth| Worth {
+        one_port: false,
+        ..seen
+    };
+    let other_port = at(IP.octets(), 7);
+    for (seen, soon) in [
+        (worth(PEER), false),
+        (other_port, true),
+        (many_ports(other_port), false),
+        (many_ports(at([198, 51, 100, 9], 7)), true),
+    ] {
+        let due = due_after_a_failure(&mut Side::new(), seen);
+        assert_eq!(due == FIRST_WAIT, soon, "{seen:?}: {due:?}");
+        assert!(soon || due >= FIRST_PAUSE);
+    }
+    let mut side = Side::new();
+    due_after_a_failure(&mut side, worth(PEER));
+    assert!(!side.punch.moved(side.now, false));
+    assert_eq!(side.punch.due(side.now + FIRST_WAIT, &[worth(PEER)]), None);
+    assert_eq!(
+        side.punch.begins,
+        Some(side.now + FIRST_WAIT * 2),
+        "it counts from when it is seen"
+    );
+}
+
+#[test]
+fn a_nat_that_maps_otherwise_all_the_time_is_no_reason_to_try_all_the_time() {
+    let mut side = Side::new();
+    side.punch.moved(side.now, false);
+    side.now += ms(1000);
+    let failed = due_after_a_failure(&mut side, worth(PEER));
+    side.punch.moved(side.now, false);
+    assert_eq!(side.punch.due(side.now, &[worth(PEER)]), None);
+    assert_eq!(side.punch.begins, Some(side.now + failed));
+    // Another address is another place.
+    side.punch.moved(side.now, true);
+    assert_eq!(side.punch.due(side.now, &[worth(PEER)]), None);
+    assert_eq!(side.punch.begins, Some(side.now + FIRST_WAIT));
+}
+
+#[test]
+fn a_peer_that_is_engaged_for_long_is_asked_more_and_more_seldom() {
+    let mut side = Side::new();
+    let own = report(NatType::Symmetric);
+    let mut pauses = Vec::new();
+    side.punch.due(side.now, &[worth(PEER)]);
+    for _ in 0..14 {
+        assert!(side.punch.begin(side.now, (PEER, AT), None, &own, &mut side.rng));
+        side.punch.postpone(side.now, &mut side.rng);
+        pauses.push(side.punch.pauses[&PEER].until - side.now);
+    }
+    assert!(
+        pauses[..8].iter().all(|pause| *pause <= BUSY_PAUSE * 2),
+        "{pauses:?}"
+    );
+    assert!(pauses[13] >= BUSY_PAUSE * 16, "{pauses:?}");
+}
+
+#[test]
+fn a_peer_that_is_elsewhere_all_the_time_is_not_tried_all_the_time() {
+    let mut side = Side::new();
+    let own = report(NatType::Symmetric);
+    let mut begun = 0;
+    for second in 0..300u16 {
+        let at = SocketAddrV4::new(IP, 2000 + second);
+        side.now += ms(1000);
+        let seen = Worth { at, ..worth(PEER) };
+        if side.punch.due(side.now, &[seen]).is_some() {
+            assert!(side.punch.begin(side.now, (PEER, at), None, &own, &mut side.rng));
+            side.punch.fail(side.now, &mut side.rng);
+            begun += 1;
+        }
+    }
+    assert!((10..=25).contains(&begun), "{begun} tries in five minutes");
 }
