@@ -17,8 +17,6 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-/// Where files run short, so many sockets are closed again: holes are a luxury, the next IPC client is not.
-const GIVEN_BACK: usize = 64;
 /// Low ports tried for one socket.
 const LOW_TRIES: u16 = 4;
 /// Longer than a probe or a handshake; nobody sends data to a socket that is not yet a path.
@@ -80,38 +78,29 @@ impl Holes {
     }
 
     fn open(&mut self, plans: &[HolePlan], data: &DataThread) {
-        let mut opened = Vec::new();
-        let mut short = false;
-        for plan in plans {
-            let here = self.tried.contains_key(&plan.id) || self.kept.contains_key(&plan.id);
-            if here || self.refused.contains(&plan.id) {
-                continue;
-            }
-            let tried = if short {
-                Err(io::ErrorKind::Other.into())
-            } else {
-                try_one(*plan, data.door())
-            };
+        let here =
+            |id| self.tried.contains_key(id) || self.kept.contains_key(id) || self.refused.contains(id);
+        let new: Vec<HolePlan> = plans.iter().filter(|plan| !here(&plan.id)).copied().collect();
+        if new.is_empty() {
+            return;
+        }
+        // Asked before, as a socket that is closed again goes only when its task does. Holes are a luxury, the next IPC
+        // client is not.
+        let mut room = spare::room_for(new.len());
+        if room < new.len() {
+            tracing::debug!(room, "too few files for all sockets of a hole");
+        }
+        for plan in new {
+            let tried = (room > 0).then(|| try_one(plan, data.door()));
             match tried {
-                Ok(tried) => {
+                Some(Ok(tried)) => {
+                    room -= 1;
                     self.tried.insert(plan.id, tried);
-                    opened.push(plan.id);
                 }
-                Err(error) => {
-                    short |= is_out_of_files(&error);
+                Some(Err(_)) | None => {
                     self.refused.insert(plan.id);
                 }
             }
-        }
-        if opened.is_empty() && !short {
-            return;
-        }
-        if short || spare::check_room().is_err() {
-            for id in opened.iter().rev().take(GIVEN_BACK) {
-                self.tried.remove(id);
-                self.refused.insert(*id);
-            }
-            tracing::debug!("too few files for all sockets of a hole");
         }
     }
 

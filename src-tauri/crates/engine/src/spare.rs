@@ -33,6 +33,21 @@ pub(crate) fn check_room() -> Result<(), Fault> {
     }
 }
 
+/// How many of so many files could be opened and still leave room for what an engine does.
+pub(crate) fn room_for(files: usize) -> usize {
+    // Where there is no such file, there is no telling.
+    let Some(path) = openable() else { return files };
+    let mut opened = Vec::new();
+    while opened.len() < files + WANTED {
+        match File::open(&path) {
+            Ok(file) => opened.push(file),
+            Err(error) if is_out_of_files(&error) => return opened.len().saturating_sub(WANTED),
+            Err(_) => return files,
+        }
+    }
+    files
+}
+
 /// A file that anybody may open, where the system has one.
 fn openable() -> Option<PathBuf> {
     cfg!(unix).then(|| PathBuf::from("/dev/null"))
