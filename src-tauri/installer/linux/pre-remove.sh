@@ -10,10 +10,11 @@ case "${1:-remove}" in
     *) exit 0 ;;
 esac
 
-command -v systemctl >/dev/null 2>&1 || exit 0
 if [ -d /run/systemd/system ]; then
     # Stopping takes down the adapter, its routes and the router's ports; nothing of them outlives the engine.
     systemctl stop "$unit" || true
 fi
 systemctl disable "$unit" >/dev/null 2>&1 || true
+# What an engine left that was killed; one that was stopped left nothing.
+/usr/bin/lanrage-engine restore || true
 exit 0

@@ -43,6 +43,9 @@
   !insertmacro STOP_ENGINE
   nsExec::ExecToLog 'schtasks.exe /Delete /F /TN "${ENGINE_TASK}"'
   Pop $0
+  ; What the engine added while a party lasted; it was ended without a word.
+  nsExec::ExecToLog '"$INSTDIR\lanrage-engine.exe" restore'
+  Pop $0
   nsExec::ExecToLog 'netsh.exe advfirewall firewall delete rule name="LANrage engine"'
   Pop $0
   Delete "$INSTDIR\engine-task.xml"

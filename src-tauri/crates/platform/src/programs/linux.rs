@@ -1,8 +1,13 @@
 //! Programs by proc(5).
+//!
+//! Which files a process has open, and which network it is in, a sandboxed service is not told of other users'
+//! processes (ptrace(2), PTRACE_MODE_READ). Then what its user has open is taken for the program's: a game's profile
+//! names the ports that count.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::{Listening, Program, Transport, file_name};
@@ -24,7 +29,8 @@ pub(super) fn look(wanted: impl Fn(&Program) -> bool) -> io::Result<Vec<Listenin
         let Some(program) = program(id, &entry.path()) else {
             continue;
         };
-        if wanted(&program) && fs::read_link(entry.path().join("ns/net")).is_ok_and(|its| its == own) {
+        // One whose network is not told is as likely here as anywhere.
+        if wanted(&program) && fs::read_link(entry.path().join("ns/net")).map_or(true, |its| its == own) {
             programs.push(program);
         }
     }
@@ -33,7 +39,10 @@ pub(super) fn look(wanted: impl Fn(&Program) -> bool) -> io::Result<Vec<Listenin
     }
     let sockets = sockets()?;
     let found = programs.into_iter().map(|program| Listening {
-        ports: ports(program.id, &sockets),
+        ports: ports(
+            Path::new("/proc").join(program.id.to_string()).as_path(),
+            &sockets,
+        ),
         program,
     });
     Ok(found.collect())
@@ -53,8 +62,17 @@ fn program(id: u32, folder: &Path) -> Option<Program> {
     })
 }
 
+/// A port that others can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Open {
+    transport: Transport,
+    port: u16,
+    /// The user whose it is.
+    user: u32,
+}
+
 /// What others can reach, by the number of its socket.
-fn sockets() -> io::Result<BTreeMap<u64, (Transport, u16)>> {
+fn sockets() -> io::Result<BTreeMap<u64, Open>> {
     let mut sockets = BTreeMap::new();
     for (name, transport, state) in [
         ("udp", Transport::Udp, UNCONNECTED),
@@ -70,19 +88,16 @@ fn sockets() -> io::Result<BTreeMap<u64, (Transport, u16)>> {
             Err(error) => return Err(error),
         };
         let lines = table.lines().skip(1);
-        sockets.extend(lines.filter_map(|line| {
-            let (socket, port) = open(line, state)?;
-            Some((socket, (transport, port)))
-        }));
+        sockets.extend(lines.filter_map(|line| open(line, state, transport)));
     }
     Ok(sockets)
 }
 
-/// The socket's number and port in a line of such a table: the second column is the local address, the fourth the state,
-/// the tenth the number. None for what only this computer reaches.
-fn open(line: &str, state: &str) -> Option<(u64, u16)> {
+/// The socket's number and what it is, of a line of such a table: the second column is the local address, the fourth the
+/// state, the eighth the user, the tenth the number. None for what only this computer reaches.
+fn open(line: &str, state: &str, transport: Transport) -> Option<(u64, Open)> {
     let columns: Vec<&str> = line.split_whitespace().collect();
-    let [_, local, _, its_state, _, _, _, _, _, socket, ..] = columns[..] else {
+    let [_, local, _, its_state, _, _, _, user, _, socket, ..] = columns[..] else {
         return None;
     };
     let (address, port) = local.rsplit_once(':')?;
@@ -93,13 +108,27 @@ fn open(line: &str, state: &str) -> Option<(u64, u16)> {
         address.len() == 8 && address.starts_with("7F") || address == "00000000000000000000000000000001"
     };
     let port = u16::from_str_radix(port, 16).ok()?;
-    (its_state == state && !near && port != 0).then_some((socket.parse().ok()?, port))
+    if its_state != state || near || port == 0 {
+        return None;
+    }
+    let user = user.parse().ok()?;
+    let open = Open {
+        transport,
+        port,
+        user,
+    };
+    Some((socket.parse().ok()?, open))
 }
 
-/// Which of those are the process's.
-fn ports(id: u32, sockets: &BTreeMap<u64, (Transport, u16)>) -> BTreeSet<(Transport, u16)> {
-    let Ok(files) = fs::read_dir(format!("/proc/{id}/fd")) else {
-        return BTreeSet::new();
+/// Which of those are the process's, whose folder this is.
+fn ports(folder: &Path, sockets: &BTreeMap<u64, Open>) -> BTreeSet<(Transport, u16)> {
+    let files = match fs::read_dir(folder.join("fd")) {
+        Ok(files) => files,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return fs::metadata(folder).map_or_else(|_| BTreeSet::new(), |its| of_user(its.uid(), sockets));
+        }
+        // It ended.
+        Err(_) => return BTreeSet::new(),
     };
     files
         .flatten()
@@ -111,9 +140,16 @@ fn ports(id: u32, sockets: &BTreeMap<u64, (Transport, u16)>) -> BTreeSet<(Transp
                 .strip_suffix(']')?
                 .parse()
                 .ok()?;
-            sockets.get(&number).copied()
+            let open = sockets.get(&number)?;
+            Some((open.transport, open.port))
         })
         .collect()
+}
+
+/// Which of those are the user's.
+fn of_user(user: u32, sockets: &BTreeMap<u64, Open>) -> BTreeSet<(Transport, u16)> {
+    let its = sockets.values().filter(|open| open.user == user);
+    its.map(|open| (open.transport, open.port)).collect()
 }
 
 #[cfg(test)]
@@ -122,15 +158,24 @@ mod tests {
 
     #[test]
     fn sockets_that_others_reach_are_told_from_those_they_do_not() {
-        let line = |local: &str, state: &str| {
-            format!(
-                "  12: {local} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000     0        0 4711 2 x 0"
-            )
+        let open = |local: &str, state: &str| {
+            let line = format!(
+                "  12: {local} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000  1000        0 4711 2 x 0"
+            );
+            open(&line, "07", Transport::Udp)
         };
-        assert_eq!(open(&line("00000000:6D38", "07"), "07"), Some((4711, 27960)));
-        assert_eq!(open(&line("00000000:6D38", "01"), "07"), None);
-        assert_eq!(open("garbage", "07"), None);
+        let game = Open {
+            transport: Transport::Udp,
+            port: 27960,
+            user: 1000,
+        };
+        assert_eq!(open("00000000:6D38", "07"), Some((4711, game)));
+        assert_eq!(open("00000000:6D38", "01"), None);
+        assert_eq!(super::open("garbage", "07", Transport::Udp), None);
         #[cfg(target_endian = "little")]
-        assert_eq!(open(&line("0100007F:6D38", "07"), "07"), None);
+        assert_eq!(open("0100007F:6D38", "07"), None);
+        let sockets = BTreeMap::from([(4711, game)]);
+        assert_eq!(of_user(1000, &sockets), [(Transport::Udp, 27960)].into());
+        assert!(of_user(0, &sockets).is_empty());
     }
 }
