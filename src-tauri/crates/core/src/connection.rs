@@ -9,46 +9,22 @@ use crate::lobby::Receipt;
 use crate::path::Path;
 use crate::probe::{self, Message, ReplayWindow};
 use crate::records::{Candidate, CandidateKind, Record};
-use crate::standing::{self, Retry, State};
+use crate::standing::State;
 use crate::table::TablePeer;
 use lanrage_proto::control::Sealed;
 use lanrage_proto::ids::Epoch;
-use lanrage_proto::ipc::{PathKind, PeerState, PeerTrouble};
+use lanrage_proto::ipc::PathKind;
 use lanrage_proto::{MemberId, Seq, Slot};
 use rand_core::RngCore;
-use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
+mod health;
 mod moves;
+mod views;
 
-/// Never up within this: failed, though still tried.
-const FAILED_AFTER: Duration = Duration::from_secs(15);
-/// Silent for this long: degraded.
-const SILENT: Duration = Duration::from_secs(3);
-/// Silent for this long: lost.
-const LOST_AFTER: Duration = Duration::from_secs(10);
-/// Share of probes lost from which games suffer.
-const BAD_LOSS: f32 = 0.05;
-/// So many have to be lost before their share says anything.
-const SOME_LOST: u16 = 3;
-/// So many answers it takes before round-trip times say anything: the mean deviation begins at half the first one.
-const SOME_ANSWERS: u32 = 8;
-/// Mean deviation of the round-trip time from which games suffer.
-const BAD_JITTER: Duration = Duration::from_millis(30);
-/// Round-trip time from which games suffer.
-const BAD_RTT: Duration = Duration::from_millis(250);
 /// A handshake that the other side asks for is begun at most this often.
 const HANDSHAKE_AGAIN: Duration = Duration::from_millis(250);
-/// Words of those who left are passed on after a difference of views this long, and again this often.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-/// A different view of the party is named only when it lasts.
-const VIEW_DIFFERS: Duration = Duration::from_secs(10);
-/// … without a gap of this length: room for one probe while a side waits for a list and has no view …
-const VIEW_GAP: Duration = Duration::from_millis(2500);
-/// … and this long after the own fresh list, by when the other side has its own or none to compare.
-const VIEW_SETTLES: Duration = Duration::from_secs(4);
-
 /// What a peer wants done beyond what it can do itself.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wants {
@@ -193,14 +169,6 @@ impl Peer {
     /// The index by which this peer's probes to this run are known.
     pub(crate) fn index(&self) -> [u8; 8] {
         self.index
-    }
-
-    /// Whether packets flow, as far as this side can tell.
-    pub(crate) fn is_alive(&self, now: Instant) -> bool {
-        self.tunnel.established
-            && self
-                .last_heard
-                .is_some_and(|at| now.saturating_duration_since(at) < LOST_AFTER)
     }
 
     /// A newer record of the same member with the same keys.
@@ -411,64 +379,6 @@ impl Peer {
         }
     }
 
-    fn compare(&mut self, now: Instant, theirs: u64, ours: u64) {
-        if theirs == 0 || ours == 0 {
-            // Who can't tell neither confirms nor ends what was found just before.
-        } else if theirs == ours {
-            self.differs = None;
-        } else {
-            let goes_on = |(_, last): &(Instant, Instant)| now.saturating_duration_since(*last) < VIEW_GAP;
-            let since = self.differs.filter(goes_on).map_or(now, |(since, _)| since);
-            self.differs = Some((since, now));
-        }
-    }
-
-    /// Since when the peer seems to be shown another party than this member, if it did lately.
-    pub(crate) fn differs_since(&self, now: Instant) -> Option<Instant> {
-        let lately = |(_, last): &(Instant, Instant)| now.saturating_duration_since(*last) < VIEW_GAP;
-        self.differs.filter(lately).map(|(since, _)| since)
-    }
-
-    /// Whether a difference calls for passing on the words of those who left; for as long as nobody is blamed for it.
-    pub(crate) fn wants_last_words(&mut self, now: Instant) -> bool {
-        let Some(since) = self.differs_since(now) else {
-            return false;
-        };
-        let lasted = now.saturating_duration_since(since);
-        let recent = |told: Instant| now.saturating_duration_since(told) < LAST_WORDS;
-        let wants = (LAST_WORDS..VIEW_DIFFERS).contains(&lasted) && !self.last_words.is_some_and(recent);
-        if wants {
-            self.last_words = Some(now);
-        }
-        wants
-    }
-
-    /// Whether the peer is shown another party than this member: for a while, and still after both had the time to
-    /// get a fresh list. `listed` is when this side last got its own.
-    pub(crate) fn sees_otherwise(&self, now: Instant, listed: Option<Instant>) -> bool {
-        let (Some(since), Some((_, last)), Some(listed)) = (self.differs_since(now), self.differs, listed)
-        else {
-            return false;
-        };
-        last >= since + VIEW_DIFFERS && last >= listed + VIEW_SETTLES && listed >= since
-    }
-
-    /// When something authentic last came from the peer.
-    pub(crate) fn last_heard(&self) -> Option<Instant> {
-        self.last_heard
-    }
-
-    /// Something authentic came from the peer.
-    pub(crate) fn heard(&mut self, now: Instant) {
-        if self
-            .last_heard
-            .is_some_and(|at| now.saturating_duration_since(at) >= SILENT)
-        {
-            self.latency.forget_lost();
-        }
-        self.last_heard = Some(now);
-    }
-
     pub(crate) fn established(&mut self, now: Instant) {
         self.tunnel.established = true;
         self.tunnel.doubted = false;
@@ -605,73 +515,11 @@ impl Peer {
         wants
     }
 
-    /// Recomputes the state from the facts.
-    fn judge(&mut self, now: Instant, out: &mut VecDeque<Output>) -> bool {
-        let silent_for = self.last_heard.map(|at| now.saturating_duration_since(at));
-        let up = self.tunnel.established && self.agent.chosen().is_some();
-        // What the hurried probes of a silent path lose is silence, and no loss.
-        let lossy = !self.agent.is_silent()
-            && self.latency.lost(now) >= SOME_LOST
-            && self.latency.loss(now).is_some_and(|loss| loss >= BAD_LOSS);
-        let bad = match silent_for {
-            Some(silent) if silent >= SILENT => Some(PeerTrouble::Silent),
-            _ if lossy => Some(PeerTrouble::Loss),
-            _ if self.latency.answers() < SOME_ANSWERS => None,
-            _ if self.latency.jitter().is_some_and(|jitter| jitter >= BAD_JITTER) => {
-                Some(PeerTrouble::Jitter)
-            }
-            _ if self.latency.rtt().is_some_and(|rtt| rtt >= BAD_RTT) => Some(PeerTrouble::Delay),
-            _ => None,
-        };
-        let lost = silent_for.is_none_or(|silent| silent >= LOST_AFTER);
-        let well = match bad {
-            Some(trouble) => (State::Degraded { trouble }, standing::word(trouble)),
-            None => (State::Connected, "path and session are there"),
-        };
-        let next = match &self.state {
-            State::Connecting { .. } | State::Failed(_) | State::Lost(_) if up && !lost => Some(well),
-            State::Connecting { since } if now.saturating_duration_since(*since) >= FAILED_AFTER => {
-                Some((State::Failed(Retry::first(now)), "not up in time"))
-            }
-            State::Connected | State::Degraded { .. } if lost => {
-                Some((State::Lost(Retry::first(now)), "silent for 10 s"))
-            }
-            State::Connected | State::Degraded { .. } if well.0 != self.state => Some(well),
-            State::Connecting { .. }
-            | State::Connected
-            | State::Degraded { .. }
-            | State::Failed(_)
-            | State::Lost(_) => None,
-        };
-        let Some((next, cause)) = next else { return false };
-        self.transition(next, cause, out);
-        true
-    }
-
-    fn transition(&mut self, next: State, cause: &str, out: &mut VecDeque<Output>) {
-        out.push_back(Output::Event(Event::Peer {
-            slot: self.slot(),
-            from: self.state.name(),
-            to: next.name(),
-            cause: cause.to_owned(),
-        }));
-        self.state = next;
-    }
-
     pub(crate) fn next_wake(&self) -> Option<Instant> {
-        // Silence degrades first, then loses; what is degraded already has only the second to wait for.
-        let heard = self.last_heard.map(|at| match self.state {
-            State::Connected => at + SILENT,
-            State::Degraded { .. } | State::Connecting { .. } | State::Failed(_) | State::Lost(_) => {
-                at + LOST_AFTER
-            }
-        });
-        let judged = match &self.state {
-            State::Connecting { since } => Some(*since + FAILED_AFTER),
-            State::Connected | State::Degraded { .. } => heard,
-            State::Failed(retry) | State::Lost(retry) => Some(retry.at),
-        };
-        [self.agent.next_wake(), judged].into_iter().flatten().min()
+        [self.agent.next_wake(), self.next_judged()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     pub(crate) fn table_peer(&self, own_session: u64) -> TablePeer {
@@ -685,31 +533,6 @@ impl Peer {
             path: self.agent.chosen(),
             ready: self.ready,
             handshake: self.tunnel.generation,
-        }
-    }
-
-    pub(crate) fn shown(&self) -> PeerState {
-        match self.state {
-            State::Connecting { .. } => PeerState::Connecting,
-            State::Connected => PeerState::Connected,
-            State::Degraded { .. } => PeerState::Degraded,
-            State::Failed(_) => PeerState::Failed,
-            State::Lost(_) => PeerState::Lost,
-        }
-    }
-
-    /// What is wrong with it. `relayed` says whether this member has a relay that is up.
-    pub(crate) fn trouble(&self, relayed: bool) -> Option<PeerTrouble> {
-        let offers = |candidate: &Candidate| candidate.kind == CandidateKind::Relayed;
-        let no_relay = !relayed && !self.record.candidates.iter().any(offers);
-        match &self.state {
-            State::Connecting { .. } | State::Connected => None,
-            State::Degraded { trouble } => Some(*trouble),
-            // Who was reached directly until now would be again, if she was there.
-            State::Lost(_) if no_relay && self.was_relayed => Some(PeerTrouble::NoRelay),
-            State::Lost(_) => Some(PeerTrouble::Silent),
-            State::Failed(_) if no_relay => Some(PeerTrouble::NoRelay),
-            State::Failed(_) => Some(PeerTrouble::Unreachable),
         }
     }
 
