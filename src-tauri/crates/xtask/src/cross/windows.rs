@@ -23,7 +23,7 @@ const TESTED: [&str; 6] = [
 ];
 
 /// Tests of what wine lacks, by package, each with what that is.
-const BEYOND_WINE: [(&str, &str, &str); 2] = [
+const BEYOND_WINE: [(&str, &str, &str); 4] = [
     (
         "lanrage-platform",
         "a_second_engine_is_refused_and_the_first_stays_reachable",
@@ -33,6 +33,16 @@ const BEYOND_WINE: [(&str, &str, &str); 2] = [
         "lanrage-platform",
         "an_anonymous_caller_is_refused",
         "callers of a pipe can't be anonymous",
+    ),
+    (
+        "lanrage-server",
+        "neighbours_become_one_call_and_arrive_as_they_were",
+        "a UDP socket has not all options (WSAEOPNOTSUPP)",
+    ),
+    (
+        "lanrage-server",
+        "a_socket_for_all_addresses_answers_from_the_one_that_was_reached",
+        "a UDP socket has not all options (WSAEOPNOTSUPP)",
     ),
 ];
 
