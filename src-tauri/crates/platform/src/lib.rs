@@ -38,6 +38,8 @@ pub mod ipc;
 pub mod listeners;
 pub mod lock;
 pub mod poll;
+#[cfg(target_os = "linux")]
+mod proc_net;
 pub mod process;
 pub mod programs;
 pub mod realtime;

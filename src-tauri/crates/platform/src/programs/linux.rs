@@ -11,12 +11,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::{Listening, Program, Transport, file_name};
+use crate::proc_net::{self, Entry};
 
 /// A command line that is longer is cut: what tells games apart stands at its beginning.
 const COMMAND: usize = 4096;
 /// TCP_LISTEN, and what a UDP socket without a peer has (include/net/tcp_states.h).
-const LISTENING: &str = "0A";
-const UNCONNECTED: &str = "07";
+const LISTENING: u8 = 0x0A;
+const UNCONNECTED: u8 = 0x07;
 
 pub(super) fn look(wanted: impl Fn(&Program) -> bool) -> io::Result<Vec<Listening>> {
     let own = fs::read_link("/proc/thread-self/ns/net")?;
@@ -76,48 +77,23 @@ fn sockets() -> io::Result<BTreeMap<u64, Open>> {
     let mut sockets = BTreeMap::new();
     for (name, transport, state) in [
         ("udp", Transport::Udp, UNCONNECTED),
-        ("udp6", Transport::Udp, UNCONNECTED),
         ("tcp", Transport::Tcp, LISTENING),
-        ("tcp6", Transport::Tcp, LISTENING),
     ] {
-        // `thread-self`, not `self`: a thread may live in another network namespace than its process.
-        let table = match fs::read_to_string(Path::new("/proc/thread-self/net").join(name)) {
-            Ok(table) => table,
-            // A kernel without IPv6.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(error),
-        };
-        let lines = table.lines().skip(1);
-        sockets.extend(lines.filter_map(|line| open(line, state, transport)));
+        let entries = proc_net::sockets(name)?;
+        sockets.extend(entries.iter().filter_map(|entry| open(entry, state, transport)));
     }
     Ok(sockets)
 }
 
-/// The socket's number and what it is, of a line of such a table: the second column is the local address, the fourth the
-/// state, the eighth the user, the tenth the number. None for what only this computer reaches.
-fn open(line: &str, state: &str, transport: Transport) -> Option<(u64, Open)> {
-    let columns: Vec<&str> = line.split_whitespace().collect();
-    let [_, local, _, its_state, _, _, _, user, _, socket, ..] = columns[..] else {
-        return None;
-    };
-    let (address, port) = local.rsplit_once(':')?;
-    // 127.0.0.0/8 and ::1 as words of this machine's order; a big-endian one shows the former the other way round.
-    let near = if cfg!(target_endian = "little") {
-        address.len() == 8 && address.ends_with("7F") || address == "00000000000000000000000001000000"
-    } else {
-        address.len() == 8 && address.starts_with("7F") || address == "00000000000000000000000000000001"
-    };
-    let port = u16::from_str_radix(port, 16).ok()?;
-    if its_state != state || near || port == 0 {
-        return None;
-    }
-    let user = user.parse().ok()?;
+/// The socket's number and what it is; none for what only this computer reaches.
+fn open(entry: &Entry, state: u8, transport: Transport) -> Option<(u64, Open)> {
+    let near = entry.local.ip().to_canonical().is_loopback();
     let open = Open {
         transport,
-        port,
-        user,
+        port: entry.local.port(),
+        user: entry.user,
     };
-    Some((socket.parse().ok()?, open))
+    (entry.state == state && !near && open.port != 0).then_some((entry.number, open))
 }
 
 /// Which of those are the process's, whose folder this is.
@@ -158,22 +134,24 @@ mod tests {
 
     #[test]
     fn sockets_that_others_reach_are_told_from_those_they_do_not() {
-        let open = |local: &str, state: &str| {
-            let line = format!(
-                "  12: {local} 00000000:0000 {state} 00000000:00000000 00:00000000 00000000  1000        0 4711 2 x 0"
-            );
-            open(&line, "07", Transport::Udp)
+        let open = |local: &str, state| {
+            let entry = Entry {
+                local: local.parse().unwrap(),
+                remote: "0.0.0.0:0".parse().unwrap(),
+                state,
+                user: 1000,
+                number: 4711,
+            };
+            open(&entry, UNCONNECTED, Transport::Udp)
         };
         let game = Open {
             transport: Transport::Udp,
             port: 27960,
             user: 1000,
         };
-        assert_eq!(open("00000000:6D38", "07"), Some((4711, game)));
-        assert_eq!(open("00000000:6D38", "01"), None);
-        assert_eq!(super::open("garbage", "07", Transport::Udp), None);
-        #[cfg(target_endian = "little")]
-        assert_eq!(open("0100007F:6D38", "07"), None);
+        assert_eq!(open("0.0.0.0:27960", UNCONNECTED), Some((4711, game)));
+        assert_eq!(open("0.0.0.0:27960", 1), None);
+        assert_eq!(open("127.0.0.1:27960", UNCONNECTED), None);
         let sockets = BTreeMap::from([(4711, game)]);
         assert_eq!(of_user(1000, &sockets), [(Transport::Udp, 27960)].into());
         assert!(of_user(0, &sockets).is_empty());
