@@ -4,7 +4,7 @@
  */
 
 import { app, commands, findInvite, lookAtClipboard, type Answer } from "./bridge";
-import { History } from "./history";
+import { History } from "./history.svelte";
 import { adopt } from "./look";
 import { withOldRows } from "./news";
 import { FAULT_PICTURES, type PictureName } from "./pictures";
@@ -78,7 +78,7 @@ export class Session {
   status: Status | null = $derived(this.view.kind === "here" ? this.view.status : null);
   party: Party | null = $derived(this.status?.party ?? null);
 
-  /** Everybody's pings of the last minute. Not reactive: a row reads it when its member changes. */
+  /** Everybody's pings of the last minute. */
   readonly history = new History();
 
   /** What was put on the clipboard a moment ago: a part of the invite, or a member's address. */
@@ -92,8 +92,8 @@ export class Session {
   /** The engine's news. */
   see(view: EngineView): void {
     this.view = withOldRows(this.view, view);
-    if (this.view.kind !== "here") return;
-    const { engine, party } = this.view.status;
+    if (view.kind !== "here") return;
+    const { engine, party } = view.status;
     this.player ||= engine.player;
     if (!party) {
       this.asking = false;
