@@ -46,8 +46,10 @@ use tokio::time::{sleep_until, timeout};
 
 /// How many happenings are taken in one go, before the member's wishes are granted.
 const BATCH: usize = 64;
-/// Who watches is told at once, but not more often than this.
+/// Who watches is told at once, but not more often than this …
 const TELL: Duration = Duration::from_millis(200);
+/// … and that a ping is another one no more often than this: with seven friends there is one every 140 ms.
+const TELL_MEASURES: Duration = Duration::from_secs(1);
 /// All of the engine's end.
 const CLOSE: Duration = Duration::from_millis(1800);
 
@@ -123,6 +125,8 @@ pub(crate) struct Engine {
     published: watch::Sender<Arc<Published>>,
     /// The member's status is another than when it was last looked at.
     changed: bool,
+    /// When it was last looked whether there is something to tell, and when something was told.
+    looked_at: Instant,
     told_at: Instant,
     tell_at: Option<Instant>,
 }
@@ -207,6 +211,7 @@ impl Engine {
             conditions: BTreeMap::new(),
             published,
             changed: false,
+            looked_at: now,
             told_at: now,
             tell_at: Some(now),
         };

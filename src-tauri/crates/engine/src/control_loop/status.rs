@@ -1,6 +1,6 @@
 //! The status: what the member tells, and what the engine knows besides.
 
-use super::{Engine, TELL};
+use super::{Engine, TELL, TELL_MEASURES};
 use crate::ipc_server::Published;
 use lanrage_core::member::Member;
 use lanrage_proto::games::Game;
@@ -79,7 +79,7 @@ impl Engine {
 
     /// Who watches should be told: at once, but no more often than every [`TELL`].
     pub(super) fn tell_soon(&mut self) {
-        let at = (self.told_at + TELL).max(Instant::now());
+        let at = (self.looked_at + TELL).max(Instant::now());
         self.tell_at = Some(self.tell_at.map_or(at, |before| before.min(at)));
     }
 
@@ -89,14 +89,35 @@ impl Engine {
         if self.tell_at.is_none_or(|at| now < at) {
             return;
         }
-        (self.tell_at, self.told_at) = (None, now);
-        let composed = Arc::new(self.compose());
-        self.published.send_if_modified(|shown| {
-            let changed = *shown != composed;
-            *shown = composed;
-            changed
-        });
+        (self.tell_at, self.looked_at) = (None, now);
+        let composed = self.compose();
+        let shown = self.published.borrow().clone();
+        if *shown == composed {
+            return;
+        }
+        let measures = self.told_at + TELL_MEASURES;
+        if now < measures && is_but_measures(&shown, &composed) {
+            self.tell_at = Some(measures);
+            return;
+        }
+        self.told_at = now;
+        self.published.send_replace(Arc::new(composed));
     }
+}
+
+/// Whether nothing differs but by how much: pings, jitter, loss.
+fn is_but_measures(shown: &Published, composed: &Published) -> bool {
+    let without = |published: &Published| {
+        let mut published = published.clone();
+        let party = published.status.party.iter_mut();
+        for member in party.flat_map(|party| &mut party.members) {
+            for measure in [&mut member.rtt_ms, &mut member.jitter_ms, &mut member.loss] {
+                *measure = measure.map(|_| 0.0);
+            }
+        }
+        published
+    };
+    without(shown) == without(composed)
 }
 
 #[cfg(test)]
