@@ -3,7 +3,7 @@
 //! An invite names whom the engine would dial. The page shows that before the player says "join".
 
 use lanrage_proto::invite::{Invite, InviteError};
-use lanrage_proto::{Fault, FaultCode};
+use lanrage_proto::{Fault, FaultCode, Why};
 use serde::Serialize;
 use ts_rs::TS;
 
@@ -41,8 +41,8 @@ impl Found {
             Err(InviteError::Address) => Self::Damaged {
                 fault: FaultCode::InviteInvalid.into(),
             },
-            Err(error @ InviteError::Id(_)) if is_almost_an_id(text) => Self::Damaged {
-                fault: Fault::new(FaultCode::PartyIdInvalid).with("reason", error),
+            Err(InviteError::Id(error)) if is_almost_an_id(text) => Self::Damaged {
+                fault: Fault::new(FaultCode::PartyIdInvalid).with("reason", Why::from(error)),
             },
             Err(InviteError::Id(_) | InviteError::TooLong) => Self::Nothing,
         }

@@ -7,7 +7,7 @@ use lanrage_proto::ipc::{
     ControlState, Created, Joined, MemberStatus, PartyState, PathKind, PeerState, Reply, Status,
 };
 use lanrage_proto::lobby::RulesChange;
-use lanrage_proto::{Fault, FaultCode, Invite, PartyName, PlayerName};
+use lanrage_proto::{Fault, FaultCode, Invite, PartyName, PlayerName, Why};
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
@@ -26,7 +26,7 @@ pub(super) async fn create(
     player: Option<String>,
 ) -> Result<Reply, Fault> {
     let party = PartyName::parse(party)
-        .map_err(|error| Fault::new(FaultCode::PartyNameInvalid).with("reason", error))?;
+        .map_err(|error| Fault::new(FaultCode::PartyNameInvalid).with("reason", Why::from(error)))?;
     let player = named(engine, player)?;
     let mut status = scenes::creating();
     name(&mut status, party.as_str());

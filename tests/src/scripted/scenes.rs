@@ -209,6 +209,7 @@ pub fn me(slot: u8, name: &str, host: bool) -> MemberStatus {
 pub fn peer(slot: u8, name: &str, path: PathKind, rtt_ms: f64) -> MemberStatus {
     MemberStatus {
         path: Some(path),
+        relay: (path == PathKind::Relayed).then(|| "play.example.org".to_owned()),
         rtt_ms: Some(rtt_ms),
         jitter_ms: Some(rtt_ms / 20.0),
         loss: Some(0.0),
@@ -257,6 +258,7 @@ pub fn unreached(slot: u8, name: &str, state: PeerState) -> MemberStatus {
         host: false,
         state,
         path: None,
+        relay: None,
         rtt_ms: None,
         jitter_ms: None,
         loss: None,

@@ -130,6 +130,10 @@ state: PeerState,
  */
 path: PathKind | null, 
 /**
+ * The relay that packets go through, by its host's name where that is known; none where they go straight.
+ */
+relay: string | null, 
+/**
  * Round-trip time, smoothed, milliseconds.
  */
 rtt_ms: number | null, 
@@ -860,11 +864,13 @@ export type Fault = {
  */
 code: FaultCode, 
 /**
- * Values for the placeholders of its texts, by name. Never secrets.
+ * Values for the placeholders of its texts, by name; a `reason` may be a [`Why`]. Never secrets.
  */
 details?: { [key in string]: string }, };
 
-export type FaultCode = "party_id_invalid" | "invite_invalid" | "name_invalid" | "party_name_invalid" | "party_unknown" | "party_ended" | "party_full" | "already_in_party" | "not_in_party" | "busy" | "cancelled" | "party_dissolved" | "superseded" | "control_unreachable" | "local_fallback" | "control_away" | "control_address" | "control_untrusted" | "version_unsupported" | "control_malformed" | "party_forgotten" | "host_unreachable" | "offline" | "udp_blocked" | "nat_symmetric" | "stun_silent" | "no_relay" | "relay_away" | "port_mapping_refused" | "peer_unreachable" | "not_admitted" | "not_a_member" | "party_exists" | "host_only" | "record_old" | "record_invalid" | "member_away" | "too_many" | "record_refused" | "record_replayed" | "key_changed" | "lease_clash" | "signal_refused" | "dissolve_refused" | "leave_refused" | "views_differ" | "founding_refused" | "no_rights" | "no_tun_device" | "adapter_busy" | "adapter_failed" | "address_clash" | "announces_not_routed" | "port_taken" | "socket_failed" | "seed_damaged" | "settings_unreadable" | "state_unusable" | "engine_running" | "too_many_files" | "system_unsupported" | "app_file_damaged" | "not_saved" | "engine_not_running" | "engine_untrusted" | "engine_version" | "not_allowed" | "party_of_another_user" | "request_invalid" | "internal";
+export type FaultCode = "party_id_invalid" | "invite_invalid" | "name_invalid" | "party_name_invalid" | "party_unknown" | "party_ended" | "party_full" | "already_in_party" | "not_in_party" | "busy" | "cancelled" | "party_dissolved" | "superseded" | "control_unreachable" | "local_fallback" | "control_away" | "control_address" | "control_untrusted" | "version_unsupported" | "peer_version" | "control_malformed" | "party_forgotten" | "host_unreachable" | "offline" | "udp_blocked" | "nat_symmetric" | "stun_silent" | "no_relay" | "relay_away" | "port_mapping_refused" | "peer_unreachable" | "not_admitted" | "not_a_member" | "party_exists" | "host_only" | "record_old" | "record_invalid" | "member_away" | "too_many" | "record_refused" | "record_replayed" | "key_changed" | "lease_clash" | "signal_refused" | "dissolve_refused" | "leave_refused" | "views_differ" | "founding_refused" | "no_rights" | "no_tun_device" | "adapter_busy" | "adapter_failed" | "address_clash" | "announces_not_routed" | "port_taken" | "socket_failed" | "seed_damaged" | "settings_unreadable" | "state_unusable" | "engine_running" | "too_many_files" | "system_unsupported" | "app_file_damaged" | "not_saved" | "engine_not_installed" | "engine_not_running" | "engine_untrusted" | "engine_version" | "not_allowed" | "party_of_another_user" | "request_invalid" | "internal";
+
+export type Why = "id_length" | "id_symbol" | "id_check" | "invite_length" | "name_empty" | "name_length" | "name_control" | "address_scheme" | "address_form" | "address_insecure" | "address_local" | "certificate_expired" | "certificate_early" | "certificate_name" | "certificate_issuer" | "certificate_own" | "certificate_none" | "router_silent";
 
 export const FAULT_CODES: readonly FaultCode[] = [
   "party_id_invalid",
@@ -886,6 +892,7 @@ export const FAULT_CODES: readonly FaultCode[] = [
   "control_address",
   "control_untrusted",
   "version_unsupported",
+  "peer_version",
   "control_malformed",
   "party_forgotten",
   "host_unreachable",
@@ -930,6 +937,7 @@ export const FAULT_CODES: readonly FaultCode[] = [
   "system_unsupported",
   "app_file_damaged",
   "not_saved",
+  "engine_not_installed",
   "engine_not_running",
   "engine_untrusted",
   "engine_version",
@@ -937,6 +945,27 @@ export const FAULT_CODES: readonly FaultCode[] = [
   "party_of_another_user",
   "request_invalid",
   "internal",
+];
+
+export const WHYS: readonly Why[] = [
+  "id_length",
+  "id_symbol",
+  "id_check",
+  "invite_length",
+  "name_empty",
+  "name_length",
+  "name_control",
+  "address_scheme",
+  "address_form",
+  "address_insecure",
+  "address_local",
+  "certificate_expired",
+  "certificate_early",
+  "certificate_name",
+  "certificate_issuer",
+  "certificate_own",
+  "certificate_none",
+  "router_silent",
 ];
 
 export const IPC_VERSION = 1;

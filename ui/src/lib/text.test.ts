@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, expect, test } from "vitest";
-import { FAULT_CODES } from "../bindings/ipc";
+import { FAULT_CODES, WHYS } from "../bindings/ipc";
 import { bestOf, LANGUAGES, speak } from "./language.svelte";
 import { faultAdvice, names, t } from "./text";
 
@@ -15,6 +15,14 @@ test("every fault has its sentence and its action", () => {
       expect(catalogue[`fault.${code}.${part}`], `fault.${code}.${part}`).toMatch(/[.!?]$/);
     }
   }
+});
+
+test("every reason that is ours has its words, and those of the system stay", () => {
+  for (const why of WHYS) expect(catalogue[`why.${why}`], why).toMatch(/[^.!?]$/);
+  speak("de");
+  const told = (reason: string) => faultAdvice({ code: "party_id_invalid", details: { reason } }).message;
+  expect(told("id_length")).toBe("Das ist keine Party-ID: eine hat 20 Buchstaben und Ziffern.");
+  expect(told("as the system says")).toBe("Das ist keine Party-ID: as the system says.");
 });
 
 test("no text is left over from a fault that no longer exists", () => {

@@ -1,6 +1,6 @@
 /** The window's words, from the catalogue of the language that it speaks. */
 
-import type { Fault } from "../bindings/ipc";
+import type { Fault, Member } from "./types";
 import { language, LANGUAGES, type Language } from "./language.svelte";
 
 /** How a language counts and lists. */
@@ -45,15 +45,28 @@ export function names(list: string[]): string {
   return grammar().conjunction.format(list);
 }
 
+/** Which way packets to a member go, in the words of `key`; empty while there is none. */
+export function pathText(key: string, { path, relay }: Pick<Member, "path" | "relay">): string {
+  if (path === null) return "";
+  return relay === null ? t(`${key}.${path}`) : t(`${key}.${path}.via`, { relay });
+}
+
 /** What is wrong, and what helps. */
 export interface Advice {
   message: string;
   action: string;
 }
 
+/** A reason in words: its text, if it is one of ours. */
+export function reasonText(reason: string): string {
+  return LANGUAGES[language()].catalogue[`why.${reason}`] ?? reason;
+}
+
 export function faultAdvice(fault: Fault): Advice {
+  const { reason } = fault.details ?? {};
+  const details = { ...fault.details, ...(reason === undefined ? {} : { reason: reasonText(reason) }) };
   return {
-    message: t(`fault.${fault.code}.message`, fault.details),
-    action: t(`fault.${fault.code}.action`, fault.details),
+    message: t(`fault.${fault.code}.message`, details),
+    action: t(`fault.${fault.code}.action`, details),
   };
 }

@@ -31,6 +31,7 @@ export function member(name: string, over: Partial<Member> = {}): Member {
     host: false,
     state: "connected",
     path: "direct",
+    relay: null,
     rtt_ms: 12.4,
     jitter_ms: 1,
     loss: 0,

@@ -44,7 +44,7 @@ pub enum RecordError {
     /// It opens, but its author did not sign it.
     #[error("the author did not sign it")]
     Signature,
-    /// What is inside can't be read.
+    /// The author signed it, and it can't be read: another version may write more.
     #[error("the content can't be read")]
     Form,
     /// It founds another party.
@@ -414,7 +414,9 @@ impl<'a> Context<'a> {
                 },
             )
             .map_err(|_| RecordError::Seal)?;
-        let (signature, payload) = plain.split_first_chunk::<SIGNATURE>().ok_or(RecordError::Form)?;
+        let (signature, payload) = plain
+            .split_first_chunk::<SIGNATURE>()
+            .ok_or(RecordError::Signature)?;
         context.extend(payload);
         verified(self.author.as_bytes(), &context, &Signature(*signature)).ok_or(RecordError::Signature)?;
         match postcard::take_from_bytes(payload) {

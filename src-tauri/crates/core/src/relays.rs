@@ -4,7 +4,7 @@
 //! address. That address is published as a candidate, so peers can also reach this member through it.
 
 use crate::latency::milliseconds;
-use crate::path::TransportId;
+use crate::path::{Path, TransportId};
 use lanrage_proto::control::RelayOffer;
 use lanrage_proto::doctor::{RelayReport, WayReport, WayState};
 use lanrage_proto::server_url::is_reachable_unicast;
@@ -424,6 +424,21 @@ impl Relays {
         self.relays
             .values()
             .any(|relay| relay.up.is_some_and(|up| up.relayed == at))
+    }
+
+    /// What the relay of a relayed path is called: its host as it was offered; its address where only the peer was
+    /// offered it.
+    pub(crate) fn name(&self, path: Path) -> String {
+        let at = path.remote.ip();
+        let same = || {
+            let mut relays = self.relays.values();
+            relays.find(|relay| relay.up.is_some_and(|up| up.relayed.ip() == at))
+        };
+        let relay = self.relays.get(&path.transport).or_else(same);
+        let host = relay
+            .and_then(|relay| relay.server.uris.first())
+            .map(TurnUri::host);
+        host.map_or_else(|| at.to_string(), str::to_owned)
     }
 
     /// What is known of each, best first.

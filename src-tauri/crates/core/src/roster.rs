@@ -3,7 +3,7 @@
 
 use crate::connection::Peer;
 use crate::context::Context;
-use crate::records::{self, Record};
+use crate::records::{self, Record, RecordError};
 use lanrage_proto::control::{MemberEntry, Sealed};
 use lanrage_proto::ids::Incarnation;
 use lanrage_proto::{Fault, FaultCode, MemberId, SealPublic, Seq, Slot, WgPublic, limits};
@@ -268,7 +268,11 @@ impl Roster {
         if sealed.author != *member {
             return Err(FaultCode::RecordRefused);
         }
-        let record = records::open_record(cx.party, sealed).map_err(|_| FaultCode::RecordRefused)?;
+        let record = records::open_record(cx.party, sealed).map_err(|error| match error {
+            // It is the member's own word: another version may say more.
+            RecordError::Form => FaultCode::PeerVersion,
+            _ => FaultCode::RecordRefused,
+        })?;
         if self.rows.get(member).is_some_and(|row| row.slot != record.slot) {
             return Err(FaultCode::LeaseClash);
         }

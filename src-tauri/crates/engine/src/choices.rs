@@ -5,7 +5,7 @@ use crate::stun::StunSetting;
 use lanrage_proto::settings::{
     EngineSettings, RelayChange, RelayView, SettingChange, SettingKey, StunChoice,
 };
-use lanrage_proto::{Fault, FaultCode, PlayerName, TurnUri};
+use lanrage_proto::{Fault, FaultCode, PlayerName, TurnUri, Why};
 use std::num::NonZeroU16;
 
 /// STUN servers, and relays, that can be set: nobody has use for more, and each is asked.
@@ -161,7 +161,7 @@ fn apply(settings: &mut Settings, change: &SettingChange) -> Result<(), Fault> {
                 .as_ref()
                 .map(parse)
                 .transpose()
-                .map_err(|error| Fault::new(FaultCode::NameInvalid).with("reason", error))?;
+                .map_err(|error| Fault::new(FaultCode::NameInvalid).with("reason", Why::from(error)))?;
         }
         SettingChange::Control(text) => settings.control = Some(Control::parse(text)?),
         SettingChange::Stun(choice) => {

@@ -10,7 +10,7 @@ use lanrage_platform::rights::is_out_of_files;
 use lanrage_proto::control::{self, ClientFrame, ServerFrame};
 use lanrage_proto::limits::CONTROL_FRAME;
 use lanrage_proto::settings::ControlTest;
-use lanrage_proto::{Fault, FaultCode, PartyRange, ServerUrl};
+use lanrage_proto::{Fault, FaultCode, PartyRange, ServerUrl, Why};
 use rustls::pki_types::ServerName;
 use rustls::{CertificateError, ClientConfig};
 use std::collections::BTreeMap;
@@ -282,31 +282,30 @@ fn telling(error: &WsError) -> Option<Fault> {
         return Some(FaultCode::TooManyFiles.into());
     }
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::InvalidCertificate(reason) => {
-            Some(Fault::new(FaultCode::ControlUntrusted).with("reason", in_words(reason)))
+        rustls::Error::InvalidCertificate(error) => {
+            let reason = why(error).map_or_else(|| error.to_string(), |why| why.to_string());
+            Some(Fault::new(FaultCode::ControlUntrusted).with("reason", reason))
         }
         rustls::Error::NoCertificatesPresented => {
-            Some(Fault::new(FaultCode::ControlUntrusted).with("reason", "it shows none"))
+            Some(Fault::new(FaultCode::ControlUntrusted).with("reason", Why::CertificateNone))
         }
         _ => None,
     }
 }
 
-/// What is wrong with a certificate, as the end of a sentence.
-fn in_words(reason: &CertificateError) -> String {
-    match reason {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "it is not valid yet; is this computer's clock right?".to_owned()
-        }
+/// What is wrong with a certificate.
+fn why(error: &CertificateError) -> Option<Why> {
+    Some(match error {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Why::CertificateExpired,
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Why::CertificateEarly,
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "it is for another name".to_owned()
+            Why::CertificateName
         }
-        CertificateError::UnknownIssuer => "its issuer is not known".to_owned(),
+        CertificateError::UnknownIssuer => Why::CertificateIssuer,
         // A server's own certificate, which only --control-ca makes a known one.
-        CertificateError::Other(_) => "its issuer is the server itself".to_owned(),
-        other => other.to_string(),
-    }
+        CertificateError::Other(_) => Why::CertificateOwn,
+        _ => return None,
+    })
 }
 
 /// Without addresses, which are not for the log.

@@ -21,7 +21,7 @@ use lanrage_core::keys::DeviceSeed;
 use lanrage_platform::ipc::{self, IpcError, Listener};
 use lanrage_platform::process::StopRequest;
 use lanrage_platform::{dirs, rights};
-use lanrage_proto::{Fault, FaultCode, PartyRange, PlayerName};
+use lanrage_proto::{Fault, FaultCode, PartyRange, PlayerName, Why};
 use rand_core::{OsRng, RngCore};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,7 +59,8 @@ pub(crate) fn main(arguments: Run) -> Result<(), Failure> {
 fn typed(arguments: &Run) -> Result<Settings, Failure> {
     let control = arguments.control.as_deref().map(Control::parse);
     let name = arguments.name.as_deref().map(|name| {
-        PlayerName::parse(name).map_err(|error| Fault::new(FaultCode::NameInvalid).with("reason", error))
+        PlayerName::parse(name)
+            .map_err(|error| Fault::new(FaultCode::NameInvalid).with("reason", Why::from(error)))
     });
     Ok(Settings {
         control: control.transpose().map_err(Failure::usage)?,

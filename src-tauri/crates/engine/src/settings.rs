@@ -6,8 +6,9 @@ use lanrage_core::relays::RelayServer;
 use lanrage_platform::process;
 use lanrage_proto::lobby::{Rules, Sharing};
 use lanrage_proto::name::NameError;
+use lanrage_proto::server_url::ServerUrlError;
 use lanrage_proto::settings::Secret;
-use lanrage_proto::{Fault, FaultCode, PlayerName, ServerUrl, TurnUri};
+use lanrage_proto::{Fault, FaultCode, PlayerName, ServerUrl, TurnUri, Why};
 use serde::Deserialize;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
@@ -281,22 +282,22 @@ impl Control {
     /// # Errors
     /// `control_address` with the reason.
     pub fn parse(text: &str) -> Result<Self, Fault> {
+        Self::read(text)
+            .map_err(|error| Fault::new(FaultCode::ControlAddress).with("reason", Why::from(error)))
+    }
+
+    fn read(text: &str) -> Result<Self, ServerUrlError> {
         if text.trim().eq_ignore_ascii_case("local") {
             return Ok(Self::Local);
         }
-        ServerUrl::parse(text)
-            .map(Self::Server)
-            .map_err(|error| Fault::new(FaultCode::ControlAddress).with("reason", error))
+        ServerUrl::parse(text).map(Self::Server)
     }
 }
 
 impl<'de> Deserialize<'de> for Control {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(|fault| {
-            let reason = fault.details.get("reason").cloned().unwrap_or_default();
-            serde::de::Error::custom(reason)
-        })
+        Self::read(&text).map_err(serde::de::Error::custom)
     }
 }
 

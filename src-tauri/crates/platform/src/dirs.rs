@@ -44,6 +44,16 @@ pub fn user_download_dir() -> Option<PathBuf> {
     Some(downloads.unwrap_or(user.home_dir()).to_path_buf())
 }
 
+/// Where an installer puts the engine's program: beside the one that asks, but on macOS, where root keeps it. `None`
+/// where that can't be told.
+pub fn engine_program() -> Option<PathBuf> {
+    if cfg!(target_os = "macos") {
+        return Some(PathBuf::from("/Library/PrivilegedHelperTools/lanrage-engine"));
+    }
+    let program = format!("lanrage-engine{}", std::env::consts::EXE_SUFFIX);
+    Some(std::env::current_exe().ok()?.with_file_name(program))
+}
+
 fn project() -> Option<ProjectDirs> {
     ProjectDirs::from("", "", "LANrage")
 }

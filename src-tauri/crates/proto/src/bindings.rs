@@ -2,7 +2,7 @@
 
 use crate::TurnTransport;
 use crate::doctor::*;
-use crate::fault::{Fault, FaultCode};
+use crate::fault::{Fault, FaultCode, Why};
 use crate::games::Game;
 use crate::ipc::*;
 use crate::lobby::*;
@@ -81,10 +81,15 @@ fn generated() -> String {
         LogPage,
         Fault,
         FaultCode,
+        Why,
     ];
     out += "export const FAULT_CODES: readonly FaultCode[] = [\n";
     for code in FaultCode::ALL {
         out += &format!("  \"{code}\",\n");
+    }
+    out += "];\n\nexport const WHYS: readonly Why[] = [\n";
+    for why in Why::ALL {
+        out += &format!("  \"{why}\",\n");
     }
     out += "];\n\n";
     out += &format!("export const IPC_VERSION = {VERSION};\n");

@@ -1,31 +1,43 @@
 //! Faults: what can go wrong, as stable codes. Each has one sentence and one action in `ui/src/lang`.
 
+use crate::name::NameError;
+use crate::party_id::PartyIdError;
+use crate::server_url::ServerUrlError;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use ts_rs::TS;
 
-macro_rules! fault_codes {
-    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal,)+) => {
-        /// A failure's stable name, in snake_case on every wire. It serves one-shot refusals and lasting
-        /// conditions alike. The texts for people are in the language catalogue.
+macro_rules! codes {
+    ($(#[doc = $about:literal])+ $codes:ident: $($(#[doc = $doc:literal])+ $name:ident = $code:literal,)+) => {
+        $(#[doc = $about])+
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, TS)]
-        pub enum FaultCode {
+        pub enum $codes {
             $($(#[doc = $doc])+ #[serde(rename = $code)] $name,)+
         }
 
-        impl FaultCode {
+        impl $codes {
             /// All there are.
-            pub const ALL: &[FaultCode] = &[$(FaultCode::$name),+];
+            pub const ALL: &[$codes] = &[$($codes::$name),+];
 
             /// The stable name.
             pub fn as_str(self) -> &'static str {
-                match self { $(FaultCode::$name => $code),+ }
+                match self { $($codes::$name => $code),+ }
+            }
+        }
+
+        impl std::fmt::Display for $codes {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
             }
         }
     };
 }
 
-fault_codes! {
+codes! {
+    /// A failure's stable name, in snake_case on every wire. It serves one-shot refusals and lasting conditions alike.
+    /// The texts for people are in the language catalogue.
+    FaultCode:
+
     // What the player typed.
     /// No party ID in the text, or a mistyped one. Detail `reason`.
     PartyIdInvalid = "party_id_invalid",
@@ -69,6 +81,8 @@ fault_codes! {
     ControlUntrusted = "control_untrusted",
     /// The other side speaks another version of the protocol. Details `theirs`, `ours`.
     VersionUnsupported = "version_unsupported",
+    /// A member signed what this version can't read. Detail `member`.
+    PeerVersion = "peer_version",
     /// The control plane said something that is no message, or out of turn.
     ControlMalformed = "control_malformed",
     /// The control plane forgot the running party and waits for its founder.
@@ -170,6 +184,8 @@ fault_codes! {
     NotSaved = "not_saved",
 
     // The engine's IPC.
+    /// The engine's program is not where it is installed. Detail `path`.
+    EngineNotInstalled = "engine_not_installed",
     /// No engine answers. Detail `path`.
     EngineNotRunning = "engine_not_running",
     /// What answers on the engine's socket is not an engine of this system. Detail `path`.
@@ -186,9 +202,76 @@ fault_codes! {
     Internal = "internal",
 }
 
-impl std::fmt::Display for FaultCode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+codes! {
+    /// Why, where a fault's detail `reason` is one of ours and not the system's words. The texts are in the language
+    /// catalogue.
+    Why:
+
+    /// A party ID is longer or shorter.
+    IdLength = "id_length",
+    /// There is a letter or sign that party IDs do not use.
+    IdSymbol = "id_symbol",
+    /// A party ID is mistyped somewhere.
+    IdCheck = "id_check",
+    /// No invite is that long.
+    InviteLength = "invite_length",
+    /// A name is nothing but white space.
+    NameEmpty = "name_empty",
+    /// A name is too long.
+    NameLength = "name_length",
+    /// A name holds control characters.
+    NameControl = "name_control",
+    /// An address begins neither with `ws://` nor with `wss://`.
+    AddressScheme = "address_scheme",
+    /// An address is no host and port.
+    AddressForm = "address_form",
+    /// What travels to that address could be listened to.
+    AddressInsecure = "address_insecure",
+    /// A control plane in the engine needs no server.
+    AddressLocal = "address_local",
+    /// A certificate is no longer valid.
+    CertificateExpired = "certificate_expired",
+    /// A certificate is not valid yet.
+    CertificateEarly = "certificate_early",
+    /// A certificate is another server's.
+    CertificateName = "certificate_name",
+    /// Nobody knows who issued a certificate.
+    CertificateIssuer = "certificate_issuer",
+    /// A server issued its certificate itself.
+    CertificateOwn = "certificate_own",
+    /// A server shows no certificate.
+    CertificateNone = "certificate_none",
+    /// A router answers in none of the protocols that open ports.
+    RouterSilent = "router_silent",
+}
+
+impl From<PartyIdError> for Why {
+    fn from(error: PartyIdError) -> Self {
+        match error {
+            PartyIdError::Length => Why::IdLength,
+            PartyIdError::Symbol => Why::IdSymbol,
+            PartyIdError::Check => Why::IdCheck,
+        }
+    }
+}
+
+impl From<NameError> for Why {
+    fn from(error: NameError) -> Self {
+        match error {
+            NameError::Empty => Why::NameEmpty,
+            NameError::TooLong => Why::NameLength,
+            NameError::Control => Why::NameControl,
+        }
+    }
+}
+
+impl From<ServerUrlError> for Why {
+    fn from(error: ServerUrlError) -> Self {
+        match error {
+            ServerUrlError::Scheme => Why::AddressScheme,
+            ServerUrlError::Form => Why::AddressForm,
+            ServerUrlError::Insecure => Why::AddressInsecure,
+        }
     }
 }
 
@@ -199,7 +282,7 @@ impl std::fmt::Display for FaultCode {
 pub struct Fault {
     /// What.
     pub code: FaultCode,
-    /// Values for the placeholders of its texts, by name. Never secrets.
+    /// Values for the placeholders of its texts, by name; a `reason` may be a [`Why`]. Never secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[ts(as = "Option<BTreeMap<String, String>>", optional)]
     pub details: BTreeMap<String, String>,
@@ -237,6 +320,9 @@ mod tests {
         for code in FaultCode::ALL {
             assert_eq!(serde_json::to_string(code).unwrap(), format!("\"{code}\""));
             assert!(code.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+        }
+        for why in Why::ALL {
+            assert_eq!(serde_json::to_string(why).unwrap(), format!("\"{why}\""));
         }
     }
 }

@@ -309,6 +309,9 @@ pub struct MemberStatus {
     pub state: PeerState,
     /// Which way packets go; none for the own row and while there is no way.
     pub path: Option<PathKind>,
+    /// The relay that packets go through, by its host's name where that is known; none where they go straight.
+    #[serde(default)]
+    pub relay: Option<String>,
     /// Round-trip time, smoothed, milliseconds.
     pub rtt_ms: Option<f64>,
     /// Mean deviation of the round-trip time, milliseconds.

@@ -27,7 +27,7 @@ pub mod turn_uri;
 mod bindings;
 
 pub use bytes::Bytes;
-pub use fault::{Fault, FaultCode};
+pub use fault::{Fault, FaultCode, Why};
 pub use ids::{MemberId, SealPublic, Seq, Slot, Tag, WgPublic};
 pub use invite::Invite;
 pub use name::{PartyName, PlayerName};

@@ -153,6 +153,7 @@ impl Member {
         let has_record = entry.record.is_some();
         let view = active.view();
         let mut cx = self.desk.context(&active.ident, active.opened.range, view);
+        let before = active.roster.name_of(&member);
         let result = active.roster.show(now, entry, active.slot, &mut cx);
         active.roster.shown_in(&member, active.version.incarnation);
         let name = active.roster.name_of(&member);
@@ -160,10 +161,13 @@ impl Member {
         match result {
             Ok(()) if has_record => {
                 for code in [
+                    FaultCode::PeerVersion,
                     FaultCode::RecordRefused,
                     FaultCode::KeyChanged,
                     FaultCode::LeaseClash,
                 ] {
+                    // Whoever had no record that could be read had no name either.
+                    self.conditions.clear_about(code, &before);
                     self.conditions.clear_about(code, &name);
                 }
             }

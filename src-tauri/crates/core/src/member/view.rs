@@ -7,7 +7,8 @@ use crate::latency::milliseconds;
 use crate::nat::NatReport;
 use crate::party::{Active, Ident, Party, Phase, Reach};
 use lanrage_proto::ipc::{
-    ControlMode, ControlState, ControlStatus, MemberStatus, NatStatus, PartyState, PartyStatus, PeerState,
+    ControlMode, ControlState, ControlStatus, MemberStatus, NatStatus, PartyState, PartyStatus, PathKind,
+    PeerState,
 };
 use lanrage_proto::lobby::LobbyStatus;
 use lanrage_proto::{Fault, Slot};
@@ -133,13 +134,16 @@ impl Member {
             .map(|(member, row)| {
                 let peer = row.peer.as_deref();
                 let slot = peer.map_or(row.slot, Peer::slot);
+                let path = peer.and_then(Peer::path_kind);
+                let relay = (path == Some(PathKind::Relayed)).then(|| peer.and_then(Peer::chosen));
                 let status = MemberStatus {
                     name: peer.map(|peer| peer.record.name.to_string()).unwrap_or_default(),
                     address: active.opened.range.address(slot).to_string(),
                     is_self: false,
                     host: *member == host,
                     state: peer.map_or(PeerState::Connecting, Peer::shown),
-                    path: peer.and_then(Peer::path_kind),
+                    path,
+                    relay: relay.flatten().map(|path| self.desk.relays.name(path)),
                     rtt_ms: peer.and_then(|peer| peer.latency().rtt()).map(milliseconds),
                     jitter_ms: peer.and_then(|peer| peer.latency().jitter()).map(milliseconds),
                     loss: peer.and_then(|peer| peer.latency().loss(now)).map(f64::from),
@@ -156,6 +160,7 @@ impl Member {
             host: active.is_host(),
             state: PeerState::Connected,
             path: None,
+            relay: None,
             rtt_ms: None,
             jitter_ms: None,
             loss: None,

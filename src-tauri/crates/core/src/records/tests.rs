@@ -148,6 +148,16 @@ fn nothing_around_a_record_can_be_changed() {
 }
 
 #[test]
+fn a_record_that_says_more_than_is_known_is_its_authors_and_of_another_version() {
+    let mut world = World::new();
+    let more = (world.record(2), "and where I play");
+    let sealed = Context::group(&world.party, Kind::Record, world.tom.id(), Epoch(0), Seq(1))
+        .seal(&world.tom, &more, limits::SEALED_RECORD, &mut world.rng)
+        .unwrap();
+    assert_eq!(open_record(&world.party, &sealed), Err(RecordError::Form));
+}
+
+#[test]
 fn a_member_cannot_write_in_anothers_name() {
     let mut world = World::new();
     let record = world.record(1);

@@ -208,7 +208,7 @@ fn mapping_words(mapping: &MappingReport) -> String {
         Some(MappingProtocol::Upnp) => "UPnP",
         None => "nothing",
     };
-    let reason = mapping.reason.as_deref().unwrap_or("no answer");
+    let reason = text::reason(mapping.reason.as_deref().unwrap_or("no answer"));
     match mapping.state {
         MappingState::Off => "switched off".to_owned(),
         MappingState::Idle => "asked for in a party only".to_owned(),

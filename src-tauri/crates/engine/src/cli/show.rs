@@ -194,18 +194,19 @@ fn member_row(member: &MemberStatus) -> [String; 6] {
         Some(trouble) => format!("{state}: {trouble}"),
         None => state.to_owned(),
     };
-    let path = match member.path {
-        Some(PathKind::Lan) => "LAN",
-        Some(PathKind::Direct) => "direct",
-        Some(PathKind::Relayed) => "relayed",
-        None => "–",
+    let path = match (member.path, &member.relay) {
+        (Some(PathKind::Lan), _) => "LAN".to_owned(),
+        (Some(PathKind::Direct), _) => "direct".to_owned(),
+        (Some(PathKind::Relayed), Some(relay)) => format!("relayed via {relay}"),
+        (Some(PathKind::Relayed), None) => "relayed".to_owned(),
+        (None, _) => "–".to_owned(),
     };
     let measured = |value: Option<f64>, show: fn(f64) -> String| value.map_or("–".to_owned(), show);
     [
         name,
         member.address.clone(),
         state,
-        path.to_owned(),
+        path,
         measured(member.rtt_ms, |ms| {
             if ms < 10.0 {
                 format!("{ms:.1} ms")
@@ -242,6 +243,7 @@ mod tests {
             host: is_self,
             state: PeerState::Connected,
             path: (!is_self).then_some(PathKind::Lan),
+            relay: None,
             rtt_ms: (!is_self).then_some(0.42),
             jitter_ms: None,
             loss: (!is_self).then_some(0.031),
@@ -323,6 +325,16 @@ mod tests {
             ..weak
         };
         assert_eq!(member_row(&lost)[2], "lost: needs a relay");
+    }
+
+    #[test]
+    fn a_relay_is_named() {
+        let relayed = MemberStatus {
+            path: Some(PathKind::Relayed),
+            relay: Some("turn.example.org".into()),
+            ..member("Zoë", "10.66.0.2", false)
+        };
+        assert_eq!(member_row(&relayed)[3], "relayed via turn.example.org");
     }
 
     #[test]

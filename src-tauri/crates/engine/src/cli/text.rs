@@ -32,6 +32,11 @@ pub fn advice(fault: &Fault) -> Advice {
     }
 }
 
+/// A reason in words: its text, if it is one of ours.
+pub fn reason(reason: &str) -> &str {
+    TEXTS.get(&format!("why.{reason}")).map_or(reason, String::as_str)
+}
+
 /// Both texts as they stand on a terminal.
 pub fn sentences(fault: &Fault) -> String {
     let advice = advice(fault);
@@ -49,7 +54,7 @@ fn filled(template: &str, details: &BTreeMap<String, String>) -> String {
         };
         // From a control plane or another member: nothing that a terminal would obey.
         match details.get(name) {
-            Some(value) => text.extend(value.chars().filter(|c| !c.is_control())),
+            Some(value) => text.extend(reason(value).chars().filter(|c| !c.is_control())),
             None => text.push('?'),
         }
         rest = behind;
@@ -61,7 +66,7 @@ fn filled(template: &str, details: &BTreeMap<String, String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lanrage_proto::FaultCode;
+    use lanrage_proto::{FaultCode, Why};
 
     #[test]
     fn every_fault_has_a_sentence_and_an_action() {
@@ -74,6 +79,18 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn every_reason_has_its_words() {
+        for why in Why::ALL {
+            assert_ne!(reason(why.as_str()), why.as_str());
+        }
+        let fault = Fault::new(FaultCode::PartyIdInvalid).with("reason", Why::IdLength);
+        assert_eq!(
+            advice(&fault).message,
+            "That is not a party ID: one has 20 letters and digits."
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use lanrage_platform::caller::Caller;
 use lanrage_proto::invite::InviteError;
 use lanrage_proto::ipc::{Call, Reply};
 use lanrage_proto::lobby::RulesChange;
-use lanrage_proto::{Fault, FaultCode, Invite, PartyName, PlayerName};
+use lanrage_proto::{Fault, FaultCode, Invite, PartyName, PlayerName, Why};
 use std::time::Instant;
 
 impl Engine {
@@ -52,7 +52,7 @@ impl Engine {
 
     async fn create(&mut self, caller: &Caller, party: &str, player: Option<&str>) -> Result<Intent, Fault> {
         let party = PartyName::parse(party)
-            .map_err(|error| Fault::new(FaultCode::PartyNameInvalid).with("reason", error))?;
+            .map_err(|error| Fault::new(FaultCode::PartyNameInvalid).with("reason", Why::from(error)))?;
         let player = self.player_named(player)?;
         self.admit(caller).await?;
         Ok(Intent::Create {
@@ -64,8 +64,8 @@ impl Engine {
 
     async fn join(&mut self, caller: &Caller, text: &str, player: Option<&str>) -> Result<Intent, Fault> {
         let invite = Invite::find_in(text).map_err(|error| match error {
-            InviteError::Id(reason) => Fault::new(FaultCode::PartyIdInvalid).with("reason", reason),
-            InviteError::TooLong => Fault::new(FaultCode::PartyIdInvalid).with("reason", error),
+            InviteError::Id(error) => Fault::new(FaultCode::PartyIdInvalid).with("reason", Why::from(error)),
+            InviteError::TooLong => Fault::new(FaultCode::PartyIdInvalid).with("reason", Why::InviteLength),
             InviteError::Address => FaultCode::InviteInvalid.into(),
         })?;
         let player = self.player_named(player)?;
@@ -115,7 +115,7 @@ impl Engine {
         match name {
             None => Ok(self.player.clone()),
             Some(name) => PlayerName::parse(name)
-                .map_err(|error| Fault::new(FaultCode::NameInvalid).with("reason", error)),
+                .map_err(|error| Fault::new(FaultCode::NameInvalid).with("reason", Why::from(error))),
         }
     }
 }

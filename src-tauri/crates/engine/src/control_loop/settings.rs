@@ -13,7 +13,7 @@ use lanrage_platform::udp::PortChoice;
 use lanrage_proto::ipc::Reply;
 use lanrage_proto::limits::DEFAULT_PORT;
 use lanrage_proto::settings::{SettingChange, SettingKey, SettingsReport};
-use lanrage_proto::{Fault, FaultCode};
+use lanrage_proto::{Fault, FaultCode, Why};
 use tokio::sync::oneshot;
 
 type Answer = oneshot::Sender<Result<Reply, Fault>>;
@@ -76,7 +76,7 @@ impl Engine {
         }
         let player = settings
             .player()
-            .map_err(|error| Fault::new(FaultCode::NameInvalid).with("reason", error))?;
+            .map_err(|error| Fault::new(FaultCode::NameInvalid).with("reason", Why::from(error)))?;
         self.state.save_changes(choices.changes())?;
         self.choices = choices;
         self.player = player;
@@ -119,8 +119,8 @@ impl Engine {
         let url = match Control::parse(address) {
             Ok(Control::Server(url)) => url,
             Ok(Control::Local) => {
-                let reason = "local needs no server";
-                let _ = answer.send(Err(Fault::new(FaultCode::ControlAddress).with("reason", reason)));
+                let fault = Fault::new(FaultCode::ControlAddress).with("reason", Why::AddressLocal);
+                let _ = answer.send(Err(fault));
                 return;
             }
             Err(fault) => {

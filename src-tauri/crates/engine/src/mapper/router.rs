@@ -6,6 +6,7 @@ use crab_nat::{
 use igd_next::aio::Gateway;
 use igd_next::aio::tokio::{Tokio, search_gateway};
 use igd_next::{AddPortError, PortMappingProtocol, SearchError, SearchOptions};
+use lanrage_proto::Why;
 use lanrage_proto::doctor::MappingProtocol;
 use rand_core::{OsRng, RngCore};
 use serde::{Deserialize, Serialize};
@@ -139,7 +140,7 @@ impl Router {
             Err(reason) => reasons.push(reason),
         }
         Err(if reasons.iter().all(|reason| reason.ends_with(SILENT)) {
-            "it speaks neither PCP, NAT-PMP nor UPnP".to_owned()
+            Why::RouterSilent.to_string()
         } else {
             reasons.join("; ")
         })
