@@ -216,6 +216,59 @@ fn friends_on_a_relay_have_a_hole_a_second_after_the_join() {
     }
 }
 
+/// From the join, with a relay and without one, and how many of the tries were put off; in a party of two nobody is
+/// engaged elsewhere.
+fn started_together(nats: [Nat; 2], relay: bool, seeds: u64) -> (Vec<Duration>, usize) {
+    let mut times = Vec::new();
+    let mut put_off = 0;
+    for seed in 0..seeds {
+        let mut homes = if relay {
+            Homes::with_relay(seed, &nats.map(Some))
+        } else {
+            Homes::new(seed, &nats.map(Some), 2)
+        };
+        homes.sim.all_links(HOME);
+        homes.gather();
+        let start = homes.sim.elapsed();
+        let [a, b] = [homes.friends[0], homes.friends[1]];
+        homes.sim.run_until("direct both ways", minutes(2), |sim| {
+            direct_in(sim, a, b) && direct_in(sim, b, a)
+        });
+        times.push(homes.sim.elapsed() - start);
+        let of_both = [a, b].map(|node| tries(&homes, node));
+        put_off += of_both
+            .iter()
+            .flatten()
+            .filter(|(_, turn)| *turn == "put off")
+            .count();
+        for node in [a, b] {
+            within_budget(&homes, node);
+            one_at_a_time(&homes, node);
+        }
+    }
+    times.sort();
+    (times, put_off)
+}
+
+#[test]
+fn who_does_not_know_the_own_nat_yet_finds_out_and_puts_nobody_off() {
+    let mut all = 0;
+    for nats in [[LINUX, CONE], [CONE, LINUX], [SEQUENTIAL, CONE], [LINUX, LINUX]] {
+        for relay in [true, false] {
+            let (times, put_off) = started_together(nats, relay, 40);
+            println!(
+                "{:?} with {:?}, relay {relay}: median {:?}, worst {:?}, {put_off} put off",
+                nats[0].ports,
+                (nats[1].mapping, nats[1].ports),
+                times[times.len() / 2],
+                times[times.len() - 1]
+            );
+            all += put_off;
+        }
+    }
+    assert_eq!(all, 0);
+}
+
 /// Nobody is asked what an ordinary probe gets through.
 #[test]
 fn friends_on_a_relay_whom_ordinary_probes_reach_make_no_hole() {

@@ -12,14 +12,15 @@
 //!   a row asks a STUN server right before ([`scout`]).
 //!
 //! What counts of a NAT is what its mappings depend on. Where that is not known yet and somebody is reached by a relay
-//! alone, it is asked at once ([`survey`]); that nobody knows what the filter looks at holds nothing up.
+//! alone, or proposes a try, it is asked at once ([`survey`]); that nobody knows what the filter looks at holds nothing
+//! up.
 //!
 //! A try is agreed on by sealed signals through the home, so that both sides begin together and in the right order: the
 //! side with one port first, the other [`LEAD`] later. Else a router that takes unasked datagrams for itself has seen the
 //! pair of addresses before its own side used it, and gives that one another port. `Ask` comes from the symmetric side
 //! (between two of them from the smaller identity), which is the one to choose among several hits; `Ready` says that the
-//! other has begun; `Busy` that it is engaged elsewhere, or does not know where it comes from: a member makes one try at
-//! a time.
+//! other has begun, which who does not know yet where it comes from says as soon as it does; `Busy` that it is engaged
+//! elsewhere, or can't find that out: a member makes one try at a time.
 //!
 //! What is sent are ordinary probes. One that arrives becomes a path to be confirmed like any other; from then on the
 //! rest is silent, and with the first answer the other sockets close. The socket that is left is a transport as long as
@@ -283,6 +284,7 @@ impl Punch {
             id
         };
         let untold = report.kind == NatType::Unknown && report.mapping.is_none();
+        let wanted = wanted || self.attempt.as_ref().is_some_and(Attempt::is_unaimed);
         if !wanted || !untold {
             self.survey = None;
             return Vec::new();
@@ -397,6 +399,24 @@ impl Punch {
         }
         self.attempt = attempt;
         self.attempt.is_some()
+    }
+
+    /// A try that waits for what the own mappings depend on takes up what is known of them, if `may_aim` at the peer.
+    /// Whether it goes on; not where nothing more is being found out, or nothing can come of it.
+    pub(crate) fn aim(
+        &mut self,
+        now: Instant,
+        own: &FamilyReport,
+        may_aim: bool,
+        rng: &mut ChaCha20Rng,
+    ) -> bool {
+        let next = &mut self.next;
+        let mut open = |rng: &mut ChaCha20Rng, sockets: usize, low: usize| fresh(next, rng, sockets, low);
+        match self.attempt.as_mut().filter(|attempt| attempt.is_unaimed()) {
+            None => true,
+            Some(_) if own.kind == NatType::Unknown => self.survey.is_some(),
+            Some(attempt) => may_aim && attempt.aim(now, own, rng, &mut open),
+        }
     }
 
     /// The peer that was asked has begun.

@@ -18,13 +18,15 @@ impl Member {
             return;
         }
         self.survey(now);
+        self.aim(now);
         self.tidy_holes(now);
         self.end_reached(now);
         self.go_on(now);
         self.begin_another(now);
     }
 
-    /// Asks what the own mappings depend on, where that is not known and somebody is reached by a relay alone.
+    /// Asks what the own mappings depend on, where that is not known and somebody is reached by a relay alone, or waits
+    /// for an answer to a proposal.
     fn survey(&mut self, now: Instant) {
         let Party::Active(active) = &self.party else {
             return;
@@ -37,6 +39,27 @@ impl Member {
         let questions = punch.survey(now, wanted, report, servers, range, rng);
         let transmit = |(path, question)| Output::Transmit(path, question);
         self.desk.out.extend(questions.into_iter().map(transmit));
+    }
+
+    /// A try that was asked for before the own mapping was known goes on as soon as it is; where that can't be found out,
+    /// or nothing can come of it, the peer is told so.
+    fn aim(&mut self, now: Instant) {
+        let Some(attempt) = self.desk.punch.attempt().filter(|attempt| attempt.is_unaimed()) else {
+            return;
+        };
+        let Party::Active(active) = &self.party else {
+            return;
+        };
+        let (peer, number, at) = (attempt.peer, attempt.number, attempt.at);
+        let own = self.desk.punch.counts(&self.desk.nat.report().v4).into_owned();
+        let may_aim = punch::may_aim_at(at, &own, &self.desk.network, active.opened.range);
+        let (punch, rng) = (&mut self.desk.punch, &mut self.desk.rng);
+        if !punch.aim(now, &own, may_aim, rng) {
+            punch.abandon();
+            self.note_to(&peer, "put off");
+            let step = PunchStep::Busy;
+            self.tell(now, peer, &Signal::Punch { number, step });
+        }
     }
 
     /// This computer is mapped otherwise than before.

@@ -4,7 +4,7 @@ use super::aim::{self, Seen};
 use super::scout::Scout;
 use super::script::{self, Shot};
 use super::{Aim, HolePlan, LASTS, LEAD, Part};
-use crate::nat::FamilyReport;
+use crate::nat::{FamilyReport, NatType};
 use crate::path::{Path, TransportId};
 use crate::records::PunchStep;
 use crate::stun::TransactionId;
@@ -46,6 +46,8 @@ pub(crate) struct Attempt {
 /// How far it is.
 #[derive(Debug)]
 enum Stage {
+    /// What the own mappings depend on is being found out.
+    Unaimed,
     /// The own aim is known; the peer is to be told.
     Aimed,
     /// Where the own NAT stands is being asked.
@@ -86,8 +88,8 @@ pub(crate) struct Turn {
 pub(super) type Opener<'a> = dyn FnMut(&mut ChaCha20Rng, usize, usize) -> Vec<HolePlan> + 'a;
 
 impl Attempt {
-    /// A try with a peer that is seen at `at`. `theirs` is where it said it comes from: then it proposed the try. None
-    /// where nothing can come of it.
+    /// A try with a peer that is seen at `at`. `theirs` is where it said it comes from: then it proposed the try, and
+    /// [`Attempt::aim`] may follow. None where nothing can come of it.
     pub(super) fn new(
         now: Instant,
         (peer, seen_at): (MemberId, SocketAddrV4),
@@ -97,27 +99,7 @@ impl Attempt {
         rng: &mut ChaCha20Rng,
         open: &mut Opener<'_>,
     ) -> Option<Self> {
-        let seen = aim::seen(own)?;
-        let stage = match seen {
-            Seen::Aim(_) => Stage::Aimed,
-            Seen::InARow(server) => {
-                let sockets = open(rng, 2, 0);
-                Stage::Scouting(Scout::new(now, server, sockets, || {
-                    let mut id = TransactionId::default();
-                    rng.fill_bytes(&mut id);
-                    id
-                }))
-            }
-        };
-        let own = match seen {
-            Seen::Aim(aim) => Some(aim),
-            Seen::InARow(_) => None,
-        };
-        let meets = |theirs: &Aim| theirs.is_plausible() && own.is_none_or(|own| own.meets(*theirs));
-        if theirs.is_some_and(|theirs| !meets(&theirs)) {
-            return None;
-        }
-        Some(Self {
+        let mut attempt = Self {
             peer,
             number,
             at: *seen_at.ip(),
@@ -129,19 +111,59 @@ impl Attempt {
             },
             began: now,
             ends: now + LASTS,
-            own,
+            own: None,
             theirs,
-            stage,
+            stage: Stage::Unaimed,
             sockets: Vec::new(),
             hit: None,
-        })
+        };
+        // Who proposes knows; who is asked may find out.
+        let asked = attempt.part == Part::Follows;
+        let goes_on = attempt.aim(now, own, rng, open) || asked && own.kind == NatType::Unknown;
+        goes_on.then_some(attempt)
+    }
+
+    /// Takes up where the own datagrams come from. Whether something can come of it.
+    pub(super) fn aim(
+        &mut self,
+        now: Instant,
+        own: &FamilyReport,
+        rng: &mut ChaCha20Rng,
+        open: &mut Opener<'_>,
+    ) -> bool {
+        match aim::seen(own) {
+            Some(Seen::Aim(aim)) => {
+                self.own = Some(aim);
+                self.stage = Stage::Aimed;
+            }
+            Some(Seen::InARow(server)) => {
+                let sockets = open(rng, 2, 0);
+                self.stage = Stage::Scouting(Scout::new(now, server, sockets, || {
+                    let mut id = TransactionId::default();
+                    rng.fill_bytes(&mut id);
+                    id
+                }));
+            }
+            None => return false,
+        }
+        let meets = |theirs: Aim| theirs.is_plausible() && self.own.is_none_or(|own| own.meets(theirs));
+        self.theirs.is_none_or(meets)
+    }
+
+    /// Whether it waits for what the own mappings depend on.
+    pub(crate) fn is_unaimed(&self) -> bool {
+        matches!(self.stage, Stage::Unaimed)
     }
 
     /// The sockets that should be open for it.
     pub(super) fn sockets(&self) -> &[HolePlan] {
         match &self.stage {
             Stage::Scouting(scout) => scout.sockets(),
-            Stage::Aimed | Stage::Asked { .. } | Stage::Waiting { .. } | Stage::Firing(_) => &self.sockets,
+            Stage::Unaimed
+            | Stage::Aimed
+            | Stage::Asked { .. }
+            | Stage::Waiting { .. }
+            | Stage::Firing(_) => &self.sockets,
         }
     }
 
@@ -250,7 +272,7 @@ impl Attempt {
                 };
                 turn.knocks = round.due(now).into_iter().map(by).collect();
             }
-            Stage::Aimed | Stage::Scouting(_) | Stage::Waiting { .. } => {}
+            Stage::Unaimed | Stage::Aimed | Stage::Scouting(_) | Stage::Waiting { .. } => {}
         }
         turn.over |= now >= self.ends;
         turn
@@ -273,7 +295,7 @@ impl Attempt {
         }
         let next = match &self.stage {
             // Taken up by the wake that follows whatever led here.
-            Stage::Aimed => None,
+            Stage::Unaimed | Stage::Aimed => None,
             Stage::Scouting(scout) => Some(scout.next_wake()),
             Stage::Asked { until } | Stage::Waiting { until } => Some(*until),
             Stage::Firing(round) => round.next_wake(),

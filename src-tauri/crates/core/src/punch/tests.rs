@@ -87,6 +87,42 @@ fn who_has_one_port_begins_at_once_and_stays_within_its_budget() {
 }
 
 #[test]
+fn who_is_asked_before_it_knows_its_mapping_waits_as_long_as_that_is_being_found_out() {
+    let servers = ["192.0.2.1:3478".parse().unwrap()];
+    let untold = report(NatType::Unknown);
+    for asks in [true, false] {
+        let mut side = Side::new();
+        let proposed = Some((1, Aim::Anywhere));
+        assert!(
+            side.punch
+                .begin(side.now, (PEER, AT), proposed, &untold, &mut side.rng)
+        );
+        let servers = if asks { &servers[..] } else { &[] };
+        let (now, range) = (side.now, PartyRange::DEFAULT);
+        let rng = &mut side.rng;
+        side.punch.survey(now, false, &untold, servers, range, rng);
+        assert_eq!(side.punch.aim(now, &untold, true, rng), asks);
+        if asks {
+            assert_eq!(side.punch.wake(now, rng).say, None);
+            let known = report(NatType::PortRestrictedCone);
+            assert!(!side.punch.aim(now, &known, false, rng), "not at just anybody");
+            assert!(side.punch.aim(now, &known, true, rng));
+            assert_eq!(
+                side.punch.wake(now, rng).say,
+                Some(PunchStep::Ready(Aim::Port(51820)))
+            );
+        }
+    }
+    let mut side = Side::new();
+    assert!(
+        !side
+            .punch
+            .begin(side.now, (PEER, AT), None, &untold, &mut side.rng),
+        "who proposes knows"
+    );
+}
+
+#[test]
 fn the_symmetric_side_gives_the_other_its_lead_and_opens_no_socket_before() {
     let mut side = Side::new();
     let own = report(NatType::Symmetric);
