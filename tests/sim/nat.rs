@@ -2,8 +2,10 @@
 
 use super::{minutes, ms, seconds};
 use lanrage_core::nat::{Prediction, Reason, predict};
+use lanrage_proto::doctor::Expected;
 use lanrage_proto::ipc::{NatType, PartyState, PathKind};
 use lanrage_tests::sim::{Link, Looks, Nat, Node, Place, Ports, Sim};
+use std::time::Duration;
 
 const LOOKS: [Looks; 3] = [Looks::Nothing, Looks::Address, Looks::AddressAndPort];
 const PORTS: [Ports; 3] = [Ports::Kept, Ports::Sequential, Ports::Random];
@@ -240,33 +242,82 @@ fn kinds() -> Vec<Option<Nat>> {
     [None].into_iter().chain(cones).chain(symmetric).collect()
 }
 
+/// Within what time the two have a direct path, if within `limit`.
+fn time_to_direct(homes: &mut Homes, limit: Duration) -> Option<Duration> {
+    let (anna, tom) = (homes.friends[0], homes.friends[1]);
+    let began = homes.sim.elapsed();
+    let direct = |sim: &Sim, from, to| {
+        let row = sim.row(from, to);
+        row.is_some_and(|row| row.path == Some(PathKind::Direct))
+    };
+    while !(direct(&homes.sim, anna, tom) && direct(&homes.sim, tom, anna)) {
+        if homes.sim.elapsed() - began > limit {
+            return None;
+        }
+        homes.sim.run_for(ms(50));
+    }
+    Some(homes.sim.elapsed() - began)
+}
+
 #[test]
 fn what_is_predicted_comes_true() {
     let kinds = kinds();
+    let (mut by_hole, mut by_luck) = (Vec::new(), Vec::new());
     for (i, a) in kinds.iter().enumerate() {
         for b in &kinds[i..] {
             for seed in 0..3 {
                 let mut homes = Homes::new(seed, &[*a, *b], 2);
                 homes.gather();
-                let (anna, tom) = (homes.friends[0], homes.friends[1]);
-                let prediction = predict(truth(*a), truth(*b));
-                let pair = [anna, tom];
-                match prediction {
-                    Prediction::Direct => {
-                        let took = homes.sim.run_until(
-                            &format!("{:?} with {:?}", truth(*a), truth(*b)),
-                            seconds(30),
-                            |sim| sim.all_connected(&pair),
-                        );
-                        assert!(
-                            took < seconds(2),
-                            "{:?} with {:?}: {took:?}",
-                            truth(*a),
-                            truth(*b)
-                        );
-                        assert_eq!(homes.sim.row(anna, tom).unwrap().path, Some(PathKind::Direct));
+                let took = time_to_direct(&mut homes, seconds(40));
+                let pair = format!("{:?} with {:?}, seed {seed}: {took:?}", truth(*a), truth(*b));
+                let predicted = predict(truth(*a), truth(*b), true);
+                // Both sides say so, as soon as both NATs are known.
+                homes.sim.run_for(seconds(6));
+                for friend in homes.friends.clone() {
+                    let expected = homes.sim.doctor(friend).peers[0].expected;
+                    assert_eq!(expected, Expected::from(predicted), "{pair}");
+                }
+                match predicted {
+                    Prediction::Direct => assert!(took.is_some_and(|took| took < seconds(2)), "{pair}"),
+                    Prediction::Hole => {
+                        assert!(took.is_some(), "{pair}");
+                        by_hole.extend(took);
                     }
-                    Prediction::Relayed | Prediction::Perhaps => {}
+                    Prediction::Perhaps => by_luck.push(took.is_some()),
+                    Prediction::Relayed => panic!("{pair}: nobody has to do without holes"),
+                }
+            }
+        }
+    }
+    by_hole.sort();
+    assert!(by_hole[by_hole.len() / 2] < seconds(10), "{by_hole:?}");
+    assert!(
+        by_luck.contains(&true) && by_luck.contains(&false),
+        "{by_luck:?} is no luck"
+    );
+}
+
+#[test]
+fn where_one_side_makes_no_holes_a_relay_is_predicted_for_what_takes_one_and_needed() {
+    let kinds = kinds();
+    for (i, a) in kinds.iter().enumerate() {
+        for b in &kinds[i..] {
+            if predict(truth(*a), truth(*b), false) != Prediction::Relayed {
+                continue;
+            }
+            for off in [0, 1] {
+                let mut homes = Homes::new(4, &[*a, *b], 2);
+                let without = homes.friends[off];
+                homes.sim.without_punching(without);
+                homes.gather();
+                let took = time_to_direct(&mut homes, seconds(40));
+                assert_eq!(took, None, "{:?} with {:?}, off at {off}", truth(*a), truth(*b));
+                for (own, other) in [(0, 1), (1, 0)] {
+                    let (own, other) = (homes.friends[own], homes.friends[other]);
+                    let name = homes.sim.name(other).to_owned();
+                    let peers = homes.sim.doctor(own).peers;
+                    let peer = peers.iter().find(|peer| peer.name == name).unwrap();
+                    assert_eq!(peer.expected, Expected::Relayed);
                 }
             }
         }

@@ -694,7 +694,7 @@ expected: Expected,
  */
 pairs: Array<PairReport>, };
 
-export type Expected = "direct" | "perhaps" | "relayed";
+export type Expected = "direct" | "hole" | "perhaps" | "relayed";
 
 export type PairReport = { 
 /**

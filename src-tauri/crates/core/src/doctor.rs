@@ -95,6 +95,7 @@ impl From<Prediction> for Expected {
     fn from(prediction: Prediction) -> Self {
         match prediction {
             Prediction::Direct => Expected::Direct,
+            Prediction::Hole => Expected::Hole,
             Prediction::Perhaps => Expected::Perhaps,
             Prediction::Relayed => Expected::Relayed,
         }

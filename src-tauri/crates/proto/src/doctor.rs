@@ -399,6 +399,8 @@ pub struct PeerReport {
 pub enum Expected {
     /// Datagrams go straight.
     Direct,
+    /// They do through a hole that is made for the two, usually, within some seconds.
+    Hole,
     /// They do with luck.
     Perhaps,
     /// They need a relay.

@@ -197,7 +197,8 @@ impl Member {
         let (network, range) = (&self.desk.network, active.opened.range);
         let worth = active.roster.peers().filter_map(|peer| {
             let leads = punch::part(own.kind, strictest(peer), me < peer.member) == Some(Part::Leads);
-            let at = peer.mapped_v4().filter(|_| leads && !peer.is_direct())?;
+            let wanted = leads && peer.record.holes && !peer.is_direct();
+            let at = peer.mapped_v4().filter(|_| wanted)?;
             punch::may_aim_at(*at.ip(), &own, network, range).then_some(Worth {
                 peer: peer.member,
                 at,

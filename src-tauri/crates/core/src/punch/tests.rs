@@ -256,7 +256,7 @@ fn whom_ordinary_probes_reach_is_no_case_for_holes() {
     for own in all {
         for peer in all {
             let parts = [part(own, peer, true), part(peer, own, false)];
-            let worth = crate::nat::predict(own, peer) != crate::nat::Prediction::Direct
+            let worth = crate::nat::predict(own, peer, true) != crate::nat::Prediction::Direct
                 && own != Unknown
                 && peer != Unknown;
             match parts {

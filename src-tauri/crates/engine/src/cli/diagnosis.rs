@@ -320,6 +320,9 @@ fn peer_words(peer: &PeerReport) -> String {
         .unwrap_or_default();
     let expected = match (nat_word(peer.nat), peer.expected) {
         (Some(nat), Expected::Direct) => format!(" Its NAT: {nat}; a direct way is expected."),
+        (Some(nat), Expected::Hole) => {
+            format!(" Its NAT: {nat}; a direct way usually takes some seconds.")
+        }
         (Some(nat), Expected::Perhaps) => format!(" Its NAT: {nat}; a direct way takes luck."),
         (Some(nat), Expected::Relayed) => format!(" Its NAT: {nat}; a relay is expected."),
         (None, _) => String::new(),
