@@ -5,6 +5,7 @@ use lanrage_core::nat::{Prediction, Reason, predict};
 use lanrage_proto::doctor::Expected;
 use lanrage_proto::ipc::{NatType, PartyState, PathKind};
 use lanrage_tests::sim::{Link, Looks, Nat, Node, Place, Ports, Sim};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 const LOOKS: [Looks; 3] = [Looks::Nothing, Looks::Address, Looks::AddressAndPort];
@@ -44,6 +45,7 @@ fn every_nat() -> impl Iterator<Item = Nat> {
 pub(super) struct Homes {
     pub(super) sim: Sim,
     stun: Node,
+    server: Node,
     url: lanrage_proto::ServerUrl,
     pub(super) friends: Vec<Node>,
     pub(super) routers: Vec<Option<Node>>,
@@ -73,6 +75,7 @@ impl Homes {
         let mut homes = Self {
             sim,
             stun,
+            server,
             url,
             friends: Vec::new(),
             routers: Vec::new(),
@@ -81,6 +84,20 @@ impl Homes {
             homes.settle(*nat);
         }
         homes
+    }
+
+    /// A second STUN server, with one address, is asked as well.
+    pub(super) fn ask_a_second_server(&mut self) {
+        let second = self.sim.stun_server("second", 1);
+        let servers = [self.stun, second].map(|server| self.sim.stun_address(server));
+        self.ask(&servers);
+    }
+
+    /// These servers are named by one that is told so at its start.
+    fn ask(&mut self, servers: &[SocketAddr]) {
+        self.sim.ask_stun(servers);
+        self.sim.kill_server(self.server);
+        self.sim.restart_server(self.server);
     }
 
     /// One more moves in.
@@ -196,7 +213,7 @@ fn a_list_that_names_a_server_by_all_its_addresses_misleads_nobody() {
     for nat in every_nat() {
         let mut homes = Homes::new(3, &[], 2);
         let all = homes.sim.stun_addresses(homes.stun);
-        homes.sim.ask_stun(&all);
+        homes.ask(&all);
         homes.settle(Some(nat));
         homes.gather();
         let anna = homes.friends[0];

@@ -343,6 +343,64 @@ fn without_the_right_to_low_ports_a_port_restricted_friend_is_met_all_the_same()
     }
 }
 
+/// How many tries it took each of so many pairs to be direct, sorted. Both know their NAT by two servers.
+fn tries_needed(nats: [Nat; 2], seeds: u64) -> Vec<usize> {
+    let needed = |seed| {
+        let mut homes = pair(seed, nats);
+        homes.ask_a_second_server();
+        time_to_direct(&mut homes, minutes(2));
+        homes.sim.run_for(seconds(1));
+        let [a, b] = [homes.friends[0], homes.friends[1]];
+        for node in [a, b] {
+            within_budget(&homes, node);
+            one_at_a_time(&homes, node);
+            let (open, _) = homes.sim.sockets(node);
+            assert!(open <= 1, "seed {seed}: {open} sockets stay open");
+        }
+        let begun = |node| {
+            let begins = |(_, turn): &(Duration, &str)| matches!(*turn, "begins" | "is asked for");
+            tries(&homes, node).into_iter().filter(begins).count()
+        };
+        begun(a).max(begun(b))
+    };
+    let mut all: Vec<usize> = (0..seeds).map(needed).collect();
+    all.sort();
+    all
+}
+
+/// Each datagram that comes before its guess spoils that guess, and random ports are guessed over seconds: the second
+/// time all guesses come first.
+#[test]
+fn through_a_router_that_takes_what_comes_unasked_the_second_try_gets() {
+    let takes = Nat {
+        takes_strays: true,
+        ..CONE
+    };
+    for nats in [[RANDOM, takes], [takes, RANDOM]] {
+        let needed = tries_needed(nats, 12);
+        println!("{needed:?}");
+        let soon = needed.iter().filter(|tries| **tries <= 2).count();
+        assert!(soon >= 11, "{needed:?}");
+    }
+}
+
+/// There a single probe spoils the primary socket's port, as the first ones do, before any hole is tried.
+#[test]
+fn through_a_router_that_does_so_by_address_a_fresh_socket_gets() {
+    let takes = Nat {
+        takes_strays: true,
+        strays_by: Looks::Address,
+        ..CONE
+    };
+    for nats in [[LINUX, takes], [takes, LINUX], [RANDOM, takes]] {
+        let needed = tries_needed(nats, 12);
+        println!("{needed:?}");
+        let soon = needed.iter().filter(|tries| **tries <= 2).count();
+        assert!(soon >= 11, "{needed:?}");
+        assert!(needed[needed.len() / 2] == 2, "{needed:?}");
+    }
+}
+
 #[test]
 fn a_hole_carries_for_as_long_as_it_is_used() {
     let lasts = |nat| Nat {

@@ -17,7 +17,9 @@
 //!
 //! A try is agreed on by sealed signals through the home, so that both sides begin together and in the right order: the
 //! side with one port first, the other [`LEAD`] later. Else a router that takes unasked datagrams for itself has seen the
-//! pair of addresses before its own side used it, and gives that one another port. `Ask` comes from the symmetric side
+//! pair of addresses before its own side used it, and gives that one another port. So after a try that failed the side with
+//! one port takes a fresh socket, whose port it asks a STUN server for, and the other begins when all guesses are out;
+//! every second time, as another router there may want it the other way round. `Ask` comes from the symmetric side
 //! (between two of them from the smaller identity), which is the one to choose among several hits; `Ready` says that the
 //! other has begun, which who does not know yet where it comes from says as soon as it does; `Busy` that it is engaged
 //! elsewhere, or can't find that out: a member makes one try at a time.
@@ -64,6 +66,11 @@ pub const LASTS: Duration = Duration::from_secs(10);
 /// ports are all out by then.
 pub const LEAD: Duration = Duration::from_millis(400);
 
+/// So much earlier after a try that failed, if the other side comes from just anywhere: all guesses are out by then. What
+/// comes in before its guess is lost on a router that takes it for itself, and a fresh port is open to no guess of the
+/// try before.
+const LONG_LEAD: Duration = Duration::from_millis(7800);
+
 /// Ordinary probes get this long once both mappings are known; those to the same local network went out long before.
 /// That one gets through while a try is being agreed on ends it before a socket was opened.
 const FIRST_WAIT: Duration = Duration::from_millis(300);
@@ -71,6 +78,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(300);
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// … up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 60);
+/// That a try failed is remembered for this long by who did not propose it: the next one has begun by then.
+const SPOILT: Duration = LONGEST_PAUSE.saturating_mul(2);
 /// A peer that is engaged elsewhere is asked again after this, and as much again at random.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 /// One that is still engaged after so many questions is asked more and more seldom.
@@ -182,6 +191,8 @@ pub(crate) struct Punch {
     attempt: Option<Attempt>,
     holes: BTreeMap<Path, Hole>,
     pauses: BTreeMap<MemberId, Pause>,
+    /// Peers with whom this side, which has one port, found no hole, and when: that port may be spoilt for them.
+    spoilt: BTreeMap<MemberId, Instant>,
     /// When a peer is due that this side would lead.
     begins: Option<Instant>,
     /// What the own mappings depend on: being asked, found out, and not to be asked before.
@@ -200,6 +211,7 @@ impl Punch {
             attempt: None,
             holes: BTreeMap::new(),
             pauses: BTreeMap::new(),
+            spoilt: BTreeMap::new(),
             begins: None,
             survey: None,
             surveyed: None,
@@ -323,6 +335,7 @@ impl Punch {
         self.moved = Some(now);
         self.survey_rests = None;
         self.pauses.clear();
+        self.spoilt.clear();
         self.attempt.is_some()
     }
 
@@ -390,15 +403,23 @@ impl Punch {
         let theirs = proposed.map(|(_, aim)| aim);
         let next = &mut self.next;
         let mut open = |rng: &mut ChaCha20Rng, sockets: usize, low: usize| fresh(next, rng, sockets, low);
-        let attempt = Attempt::new(now, (peer, at), number, theirs, own, rng, &mut open);
+        let mut attempt = Attempt::new(now, (peer, at), number, theirs);
+        let spoilt = self.spoilt.contains_key(&peer);
+        // Who proposes knows the own mappings, who is asked may find out.
+        let goes_on = attempt.aim(now, own, spoilt, rng, &mut open)
+            || proposed.is_some() && own.kind == NatType::Unknown;
         self.begins = None;
-        if attempt.is_none()
-            && let Some(pause) = self.pauses.get_mut(&peer)
-        {
-            pause.until = now + FIRST_PAUSE;
+        if let Some(pause) = self.pauses.get_mut(&peer) {
+            if !goes_on {
+                pause.until = now + FIRST_PAUSE;
+            }
+            // One order after the other: which is the right one depends on both routers.
+            if pause.failures % 2 == 1 {
+                attempt.begin_last();
+            }
         }
-        self.attempt = attempt;
-        self.attempt.is_some()
+        self.attempt = Some(attempt).filter(|_| goes_on);
+        goes_on
     }
 
     /// A try that waits for what the own mappings depend on takes up what is known of them, if `may_aim` at the peer.
@@ -415,7 +436,10 @@ impl Punch {
         match self.attempt.as_mut().filter(|attempt| attempt.is_unaimed()) {
             None => true,
             Some(_) if own.kind == NatType::Unknown => self.survey.is_some(),
-            Some(attempt) => may_aim && attempt.aim(now, own, rng, &mut open),
+            Some(attempt) => {
+                let spoilt = self.spoilt.contains_key(&attempt.peer);
+                may_aim && attempt.aim(now, own, spoilt, rng, &mut open)
+            }
         }
     }
 
@@ -473,9 +497,15 @@ impl Punch {
 
     /// The try ends without a hole.
     pub(crate) fn fail(&mut self, now: Instant, rng: &mut ChaCha20Rng) {
-        if let Some(attempt) = self.attempt.take()
-            && let Some(pause) = self.pauses.get_mut(&attempt.peer)
-        {
+        let Some(attempt) = self.attempt.take() else {
+            return;
+        };
+        if attempt.has_one_port() {
+            self.spoilt
+                .retain(|_, at| now.saturating_duration_since(*at) < SPOILT);
+            self.spoilt.insert(attempt.peer, now);
+        }
+        if let Some(pause) = self.pauses.get_mut(&attempt.peer) {
             let next = (FIRST_PAUSE * (1 << pause.failures.min(7))).min(LONGEST_PAUSE);
             pause.failures += 1;
             pause.until = now + next + up_to(rng, next / 4);

@@ -54,6 +54,14 @@ pub(super) fn seen(report: &FamilyReport) -> Option<Seen> {
     }
 }
 
+/// The first server that answered.
+pub(super) fn server(report: &FamilyReport) -> Option<SocketAddr> {
+    report.evidence.iter().find_map(|evidence| match evidence {
+        Evidence::Asked { server, saw: Some(_) } => Some(*server),
+        Evidence::Asked { .. } | Evidence::Filter { .. } | Evidence::Earlier => None,
+    })
+}
+
 /// The server to ask again, where each destination saw a port a little behind the last one.
 fn row(report: &FamilyReport) -> Option<SocketAddr> {
     let asked = report.evidence.iter().filter_map(|evidence| match evidence {

@@ -3,8 +3,8 @@
 use super::aim::{self, Seen};
 use super::scout::Scout;
 use super::script::{self, Shot};
-use super::{Aim, HolePlan, LASTS, LEAD, Part};
-use crate::nat::{FamilyReport, NatType};
+use super::{Aim, HolePlan, LASTS, LEAD, LONG_LEAD, Part};
+use crate::nat::FamilyReport;
 use crate::path::{Path, TransportId};
 use crate::records::PunchStep;
 use crate::stun::TransactionId;
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 const ANSWER: Duration = Duration::from_secs(4);
 /// A hit that did not become a path within this was none.
 const CONFIRMED: Duration = Duration::from_secs(2);
+/// However late the peer began, this much of the try is left for the own datagrams: once by each socket, and an answer.
+const SHOTS: Duration = Duration::from_millis(1500);
 /// Datagrams go out in small groups, so that hundreds of them cost tens of wake-ups.
 const GROUP: Duration = Duration::from_millis(20);
 
@@ -35,6 +37,8 @@ pub(crate) struct Attempt {
     pub(crate) began: Instant,
     part: Part,
     ends: Instant,
+    /// What a peer with one port gets.
+    lead: Duration,
     own: Option<Aim>,
     theirs: Option<Aim>,
     stage: Stage,
@@ -50,8 +54,8 @@ enum Stage {
     Unaimed,
     /// The own aim is known; the peer is to be told.
     Aimed,
-    /// Where the own NAT stands is being asked.
-    Scouting(Scout),
+    /// Which ports the own NAT deals is being asked; of a fresh socket, where the primary one's port is told.
+    Scouting { scout: Scout, port: Option<u16> },
     /// The peer is asked.
     Asked { until: Instant },
     /// The peer has begun; it gets its lead.
@@ -88,18 +92,15 @@ pub(crate) struct Turn {
 pub(super) type Opener<'a> = dyn FnMut(&mut ChaCha20Rng, usize, usize) -> Vec<HolePlan> + 'a;
 
 impl Attempt {
-    /// A try with a peer that is seen at `at`. `theirs` is where it said it comes from: then it proposed the try, and
-    /// [`Attempt::aim`] may follow. None where nothing can come of it.
+    /// A try with a peer that is seen at `at`. `theirs` is where it said it comes from: then it proposed the try.
+    /// [`Attempt::aim`] has to follow.
     pub(super) fn new(
         now: Instant,
         (peer, seen_at): (MemberId, SocketAddrV4),
         number: u64,
         theirs: Option<Aim>,
-        own: &FamilyReport,
-        rng: &mut ChaCha20Rng,
-        open: &mut Opener<'_>,
-    ) -> Option<Self> {
-        let mut attempt = Self {
+    ) -> Self {
+        Self {
             peer,
             number,
             at: *seen_at.ip(),
@@ -111,43 +112,64 @@ impl Attempt {
             },
             began: now,
             ends: now + LASTS,
+            lead: LEAD,
             own: None,
             theirs,
             stage: Stage::Unaimed,
             sockets: Vec::new(),
             hit: None,
-        };
-        // Who proposes knows; who is asked may find out.
-        let asked = attempt.part == Part::Follows;
-        let goes_on = attempt.aim(now, own, rng, open) || asked && own.kind == NatType::Unknown;
-        goes_on.then_some(attempt)
+        }
     }
 
-    /// Takes up where the own datagrams come from. Whether something can come of it.
+    /// Takes up where the own datagrams come from; from one port of another socket than the primary one, where that one's
+    /// is `spoilt` for this peer. Whether something can come of it.
     pub(super) fn aim(
         &mut self,
         now: Instant,
         own: &FamilyReport,
+        spoilt: bool,
         rng: &mut ChaCha20Rng,
         open: &mut Opener<'_>,
     ) -> bool {
-        match aim::seen(own) {
-            Some(Seen::Aim(aim)) => {
-                self.own = Some(aim);
-                self.stage = Stage::Aimed;
+        let Some(seen) = aim::seen(own) else {
+            return false;
+        };
+        let mut scout = |sockets, server| {
+            let sockets = open(rng, sockets, 0);
+            Scout::new(now, server, sockets, || {
+                let mut id = TransactionId::default();
+                rng.fill_bytes(&mut id);
+                id
+            })
+        };
+        let fresh = aim::server(own).filter(|_| spoilt);
+        let (aim, stage) = match (seen, fresh) {
+            (Seen::Aim(aim @ Aim::Port(port)), Some(server)) => {
+                let (scout, port) = (scout(1, server), Some(port));
+                (Some(aim), Stage::Scouting { scout, port })
             }
-            Some(Seen::InARow(server)) => {
-                let sockets = open(rng, 2, 0);
-                self.stage = Stage::Scouting(Scout::new(now, server, sockets, || {
-                    let mut id = TransactionId::default();
-                    rng.fill_bytes(&mut id);
-                    id
-                }));
+            (Seen::Aim(aim), _) => (Some(aim), Stage::Aimed),
+            (Seen::InARow(server), _) => {
+                let (scout, port) = (scout(2, server), None);
+                (None, Stage::Scouting { scout, port })
             }
-            None => return false,
-        }
-        let meets = |theirs: Aim| theirs.is_plausible() && self.own.is_none_or(|own| own.meets(theirs));
+        };
+        let meets = |theirs: Aim| theirs.is_plausible() && aim.is_none_or(|own| own.meets(theirs));
+        self.own = aim;
+        self.stage = stage;
         self.theirs.is_none_or(meets)
+    }
+
+    /// All guesses of a side with one port are to be out before this one begins, if it comes from anywhere.
+    pub(super) fn begin_last(&mut self) {
+        if self.own == Some(Aim::Anywhere) {
+            self.lead = LONG_LEAD;
+        }
+    }
+
+    /// Whether this side has one port.
+    pub(super) fn has_one_port(&self) -> bool {
+        matches!(self.own, Some(Aim::Port(_)))
     }
 
     /// Whether it waits for what the own mappings depend on.
@@ -158,7 +180,7 @@ impl Attempt {
     /// The sockets that should be open for it.
     pub(super) fn sockets(&self) -> &[HolePlan] {
         match &self.stage {
-            Stage::Scouting(scout) => scout.sockets(),
+            Stage::Scouting { scout, .. } => scout.sockets(),
             Stage::Unaimed
             | Stage::Aimed
             | Stage::Asked { .. }
@@ -173,7 +195,8 @@ impl Attempt {
 
     /// Whether a path is one that this try looks for.
     pub(crate) fn concerns(&self, path: &Path) -> bool {
-        let from_one_port = matches!(self.own, Some(Aim::Port(_))) && path.transport == TransportId::UDP4;
+        let primary = self.has_one_port() && self.sockets().is_empty();
+        let from_one_port = primary && path.transport == TransportId::UDP4;
         path.remote.ip() == IpAddr::V4(self.at) && (from_one_port || self.has(path.transport))
     }
 
@@ -190,7 +213,7 @@ impl Attempt {
     }
 
     pub(super) fn stun(&mut self, path: Path, bytes: &[u8]) {
-        if let Stage::Scouting(scout) = &mut self.stage {
+        if let Stage::Scouting { scout, .. } = &mut self.stage {
             scout.answered(path, bytes);
         }
     }
@@ -204,7 +227,7 @@ impl Attempt {
     pub(crate) fn is_proposal(&self) -> bool {
         let open = matches!(
             self.stage,
-            Stage::Aimed | Stage::Scouting(_) | Stage::Asked { .. }
+            Stage::Aimed | Stage::Scouting { .. } | Stage::Asked { .. }
         );
         self.part == Part::Leads && open
     }
@@ -214,11 +237,12 @@ impl Attempt {
         if theirs.is_plausible() && self.own.is_some_and(|own| own.meets(theirs)) {
             self.theirs = Some(theirs);
             let lead = if matches!(theirs, Aim::Port(_)) {
-                LEAD
+                self.lead
             } else {
                 Duration::ZERO
             };
-            self.stage = Stage::Waiting { until: now + lead };
+            let until = (now + lead).min(self.ends - SHOTS);
+            self.stage = Stage::Waiting { until };
         }
     }
 
@@ -236,10 +260,17 @@ impl Attempt {
                 round.began += now.saturating_duration_since(since);
             }
         }
-        if let Stage::Scouting(scout) = &mut self.stage {
+        if let Stage::Scouting { scout, port } = &mut self.stage {
             turn.questions = scout.due(now);
-            if let Some(last) = scout.result(now) {
-                self.own = Some(last.map_or(Aim::Anywhere, Aim::After));
+            if let Some(found) = scout.result(now) {
+                let fresh = found.map(Aim::Port).filter(|aim| aim.is_plausible());
+                self.own = Some(match (*port, found) {
+                    (Some(port), _) => fresh.unwrap_or(Aim::Port(port)),
+                    (None, found) => found.map_or(Aim::Anywhere, Aim::After),
+                });
+                if port.is_some() && fresh.is_some() {
+                    self.sockets = scout.sockets().to_vec();
+                }
                 self.stage = Stage::Aimed;
             }
         }
@@ -272,7 +303,7 @@ impl Attempt {
                 };
                 turn.knocks = round.due(now).into_iter().map(by).collect();
             }
-            Stage::Unaimed | Stage::Aimed | Stage::Scouting(_) | Stage::Waiting { .. } => {}
+            Stage::Unaimed | Stage::Aimed | Stage::Scouting { .. } | Stage::Waiting { .. } => {}
         }
         turn.over |= now >= self.ends;
         turn
@@ -280,7 +311,9 @@ impl Attempt {
 
     fn fire(&mut self, now: Instant, own: Aim, theirs: Aim, rng: &mut ChaCha20Rng, open: &mut Opener<'_>) {
         let (sockets, low) = script::sockets(own, theirs);
-        self.sockets = open(rng, sockets, low);
+        if self.sockets.is_empty() {
+            self.sockets = open(rng, sockets, low);
+        }
         self.stage = Stage::Firing(Round {
             began: now,
             shots: script::script(own, theirs, rng),
@@ -296,7 +329,7 @@ impl Attempt {
         let next = match &self.stage {
             // Taken up by the wake that follows whatever led here.
             Stage::Unaimed | Stage::Aimed => None,
-            Stage::Scouting(scout) => Some(scout.next_wake()),
+            Stage::Scouting { scout, .. } => Some(scout.next_wake()),
             Stage::Asked { until } | Stage::Waiting { until } => Some(*until),
             Stage::Firing(round) => round.next_wake(),
         };

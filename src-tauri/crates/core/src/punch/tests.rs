@@ -185,6 +185,62 @@ fn after_a_hit_nothing_more_is_sent_and_the_one_that_leads_hears_no_other_socket
 }
 
 #[test]
+fn after_a_failure_one_port_is_that_of_a_fresh_socket() {
+    let server = "192.0.2.1:3478".parse().unwrap();
+    let mut own = report(NatType::PortRestrictedCone);
+    own.evidence = vec![crate::nat::Evidence::Asked {
+        server,
+        saw: own.mapped.map(|mapped| (mapped, Duration::ZERO)),
+    }];
+    let mut side = Side::new();
+    let proposed = Some((1, Aim::Anywhere));
+    for failed in [false, true] {
+        assert!(
+            side.punch
+                .begin(side.now, (PEER, AT), proposed, &own, &mut side.rng)
+        );
+        let asked = side.punch.plans();
+        assert_eq!(asked.len(), usize::from(failed));
+        if let [socket] = asked[..] {
+            side.now += ms(20);
+            let turn = side.punch.wake(side.now, &mut side.rng);
+            assert_eq!(turn.say, None);
+            let (path, question) = turn.questions.first().unwrap();
+            assert_eq!((path.transport, path.remote), (socket.id, server));
+            let id = crate::stun::transaction_of(question).unwrap();
+            let mapped = crate::stun::tests::xored("203.0.113.9:4321".parse().unwrap(), id);
+            let answer = crate::stun::tests::written(id, 0x0101, &[(0x0020, mapped)]);
+            side.punch.stun(side.now, *path, &answer);
+        }
+        let turns = side.run(LASTS * 2);
+        let port = if failed { 4321 } else { 51820 };
+        assert_eq!(turns[0].1.say, Some(PunchStep::Ready(Aim::Port(port))));
+        let by = asked.first().map_or(TransportId::UDP4, |socket| socket.id);
+        let mut knocks = turns.iter().flat_map(|(_, turn)| &turn.knocks);
+        assert!(knocks.all(|path| path.transport == by));
+        assert!(side.punch.plans().is_empty());
+    }
+}
+
+#[test]
+fn after_a_failure_the_symmetric_side_begins_when_all_guesses_are_out() {
+    let mut side = Side::new();
+    let own = report(NatType::Symmetric);
+    side.punch.due(side.now, &[worth(PEER)]);
+    for lead in [LEAD, LONG_LEAD, LEAD] {
+        assert!(side.punch.begin(side.now, (PEER, AT), None, &own, &mut side.rng));
+        side.punch.wake(side.now, &mut side.rng);
+        side.now += ms(100);
+        side.punch.ready(side.now, Aim::Port(51820));
+        let turns = side.run(LASTS * 2);
+        let first = turns.iter().find(|(_, turn)| !turn.knocks.is_empty()).unwrap();
+        assert!(first.0 >= lead && first.0 < lead + ms(100), "{:?}", first.0);
+        let knocks = turns.iter().map(|(_, turn)| turn.knocks.len()).sum::<usize>();
+        assert!(knocks >= SOCKETS, "{knocks}");
+    }
+}
+
+#[test]
 fn a_hit_that_is_never_confirmed_is_forgotten() {
     let mut side = Side::new();
     let own = report(NatType::PortRestrictedCone);
