@@ -439,6 +439,78 @@ fn who_moves_behind_another_router_is_named_anew() {
     });
 }
 
+/// Named behind each router, then once more while the router may still let in what was asked the first time.
+fn named_again(come_back: impl Fn(&mut Homes)) {
+    for (seed, nat) in [None].into_iter().chain(every_nat().map(Some)).enumerate() {
+        let mut homes = Homes::new(seed as u64, &[nat, None], 2);
+        homes.gather();
+        let anna = homes.friends[0];
+        assert_eq!(homes.wait_for_nat(anna), truth(nat));
+        homes.sim.run_for(seconds(5));
+        come_back(&mut homes);
+        let right = |homes: &Homes| {
+            let kind = homes.kind(anna);
+            assert!(
+                kind == truth(nat) || kind == NatType::Unknown,
+                "{nat:?}: {:#?}",
+                homes.sim.view(anna).nat_report
+            );
+        };
+        for _ in 0..100 {
+            homes.sim.run_for(ms(200));
+            right(&homes);
+        }
+        // Who lets in anybody shows that to a fresh socket as well.
+        if matches!(truth(nat), NatType::Open | NatType::FullCone | NatType::Symmetric) {
+            assert_eq!(homes.kind(anna), truth(nat), "{nat:?}");
+        }
+        // Routers have forgotten.
+        for _ in 0..12 {
+            homes.sim.run_for(minutes(1));
+            right(&homes);
+        }
+        assert_eq!(homes.kind(anna), truth(nat), "{nat:?}");
+    }
+}
+
+#[test]
+fn what_an_engine_asked_before_its_restart_is_not_taken_for_openness() {
+    named_again(|homes| {
+        let anna = homes.friends[0];
+        homes.sim.crash(anna);
+        homes.sim.run_for(seconds(2));
+        homes.sim.restart(anna);
+    });
+}
+
+#[test]
+fn what_was_asked_in_the_party_before_is_not_taken_for_openness() {
+    named_again(|homes| {
+        // The host's leaving ends the party.
+        for friend in homes.friends.clone().into_iter().rev() {
+            homes.sim.leave(friend);
+        }
+        homes.sim.run_for(seconds(2));
+        homes.gather();
+    });
+}
+
+#[test]
+fn what_was_asked_before_sleep_or_a_pulled_cable_is_not_taken_for_openness() {
+    named_again(|homes| {
+        let anna = homes.friends[0];
+        homes.sim.sleep(anna);
+        homes.sim.run_for(seconds(15));
+        homes.sim.wake_up(anna);
+    });
+    named_again(|homes| {
+        let anna = homes.friends[0];
+        homes.sim.unplug(anna);
+        homes.sim.run_for(seconds(2));
+        homes.sim.plug_in(anna);
+    });
+}
+
 #[test]
 fn outside_a_party_no_server_is_asked() {
     let mut homes = Homes::new(9, &[Some(Nat::cone(Looks::Nothing))], 2);

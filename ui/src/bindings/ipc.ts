@@ -502,7 +502,7 @@ both: string | null,
  */
 port: string | null, 
 /**
- * Of so many plain requests beside …
+ * Of so many plain requests beside, none where a fresh socket asked, …
  */
 asked: number, 
 /**

@@ -194,7 +194,7 @@ pub struct FilterReport {
     pub both: Option<String>,
     /// Asked to change the port, it answered from here.
     pub port: Option<String>,
-    /// Of so many plain requests beside …
+    /// Of so many plain requests beside, none where a fresh socket asked, …
     pub asked: u8,
     /// … so many were answered.
     pub answered: u8,

@@ -58,7 +58,7 @@ pub(super) fn seen(report: &FamilyReport) -> Option<Seen> {
 pub(super) fn server(report: &FamilyReport) -> Option<SocketAddr> {
     report.evidence.iter().find_map(|evidence| match evidence {
         Evidence::Asked { server, saw: Some(_) } => Some(*server),
-        Evidence::Asked { .. } | Evidence::Filter { .. } | Evidence::Earlier => None,
+        Evidence::Asked { .. } | Evidence::Filter { .. } | Evidence::Fresh { .. } | Evidence::Earlier => None,
     })
 }
 
@@ -69,7 +69,7 @@ fn row(report: &FamilyReport) -> Option<SocketAddr> {
             server,
             saw: Some((mapped, _)),
         } => Some((*server, mapped.port())),
-        Evidence::Asked { .. } | Evidence::Filter { .. } | Evidence::Earlier => None,
+        Evidence::Asked { .. } | Evidence::Filter { .. } | Evidence::Fresh { .. } | Evidence::Earlier => None,
     });
     let asked: Vec<(SocketAddr, u16)> = asked.collect();
     let (server, _) = *asked.first()?;

@@ -174,6 +174,14 @@ fn family(page: &mut Page, name: &str, family: &FamilyReport) {
             from.as_ref()
                 .map_or("nothing came".to_owned(), |from| format!("came from {from}"))
         };
+        if test.asked == 0 {
+            page.line(format!(
+                "    STUN {} asked by a fresh socket to answer from elsewhere: {}",
+                test.server,
+                from(&test.both)
+            ));
+            continue;
+        }
         page.line(format!(
             "    STUN {} asked to answer from {}: {}; from its other port: {}; {} of {} plain answers beside",
             test.server,
