@@ -2,7 +2,7 @@
 
 use super::{minutes, ms, seconds};
 use lanrage_core::nat::{Prediction, Reason, predict};
-use lanrage_proto::doctor::Expected;
+use lanrage_proto::doctor::{Expected, PairBy};
 use lanrage_proto::ipc::{NatType, PartyState, PathKind};
 use lanrage_tests::sim::{Link, Looks, Nat, Node, Place, Ports, Sim};
 use std::net::SocketAddr;
@@ -291,8 +291,9 @@ fn what_is_predicted_comes_true() {
                 // Both sides say so, as soon as both NATs are known.
                 homes.sim.run_for(seconds(6));
                 for friend in homes.friends.clone() {
-                    let expected = homes.sim.doctor(friend).peers[0].expected;
-                    assert_eq!(expected, Expected::from(predicted), "{pair}");
+                    let peer = homes.sim.doctor(friend).peers.remove(0);
+                    assert_eq!(peer.expected, Expected::from(predicted), "{pair}");
+                    assert!(peer.pairs.iter().all(|way| way.by == PairBy::Udp), "{peer:?}");
                 }
                 match predicted {
                     Prediction::Direct => assert!(took.is_some_and(|took| took < seconds(2)), "{pair}"),

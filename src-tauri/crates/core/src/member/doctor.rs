@@ -117,7 +117,7 @@ impl Member {
             return false;
         };
         let afar = |way: &PathFacts| {
-            way.path.transport.is_primary()
+            !way.path.transport.is_relay()
                 && way.answers > 0
                 && way.tier != Tier::Lan
                 && !is_near(way.path.remote.ip())
@@ -209,10 +209,10 @@ fn announced(peer: &Peer, path: Path) -> Option<PairKind> {
 }
 
 fn by(transport: TransportId) -> PairBy {
-    if transport.is_primary() {
-        PairBy::Udp
-    } else {
+    if transport.is_relay() {
         PairBy::Relay
+    } else {
+        PairBy::Udp
     }
 }
 

@@ -289,8 +289,8 @@ impl Member {
     }
 }
 
-/// A peer's NAT as it counts for holes: a filter that is not known is the strictest. Where its mappings turn out not to
-/// be known either it says so when it is asked.
+/// A peer's NAT as it counts for holes: a filter that is not known is the strictest. Where its mappings are not known
+/// either it finds out when it is asked.
 fn strictest(peer: &Peer) -> NatType {
     match peer.record.nat {
         NatType::Unknown => NatType::PortRestrictedCone,
