@@ -554,7 +554,7 @@ fn which_pairs_meet_without_a_relay() {
     direct direct direct direct direct direct direct  FullCone
     direct direct direct direct direct direct direct  RestrictedCone
     direct direct direct direct direct direct direct  PortRestrictedCone
-    direct direct direct direct –      –      –       Symmetric, ports Kept
+    direct direct direct direct direct direct –       Symmetric, ports Kept
     direct direct direct direct direct direct –       Symmetric, ports Sequential
     direct direct direct direct –      –      –       Symmetric, ports Random
     ");

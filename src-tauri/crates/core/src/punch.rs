@@ -8,11 +8,11 @@
 //! - *One port and anywhere*: 256 sockets send to the one port, 1,200 probes go from it to the low ports and to random
 //!   ones. By the birthday law, 1 − exp(−256 · 1200 / 64512), 98.7 % meet; with low ports most do within a second.
 //! - *Anywhere and anywhere*: three low sockets on each side send to all low ports, in both directions 300 a second.
-//! - *After a port*: its successors are tried first. How fresh that port has to be is why a side that deals its ports in
-//!   a row asks a STUN server right before ([`scout`]).
+//! - *After a port*: its successors are tried first. How fresh that port has to be is why a symmetric side asks a STUN
+//!   server right before, by two fresh sockets, whether it deals its ports in a row ([`scout`]).
 //!
-//! What counts of a NAT is what its mappings depend on. Where that is not known yet and somebody is reached by a relay
-//! alone, or proposes a try, it is asked at once ([`survey`]); that nobody knows what the filter looks at holds nothing
+//! What counts of a NAT is what its mappings depend on. Where that is not known yet and somebody is not reached without a
+//! relay, or proposes a try, it is asked at once ([`survey`]); that nobody knows what the filter looks at holds nothing
 //! up.
 //!
 //! A try is agreed on by sealed signals through the home, so that both sides begin together and in the right order: the
@@ -272,9 +272,9 @@ impl Punch {
     }
 
     /// A STUN message came by a socket of ours.
-    pub(crate) fn stun(&mut self, now: Instant, path: Path, bytes: &[u8]) {
+    pub(crate) fn stun(&mut self, path: Path, bytes: &[u8]) {
         if let Some(survey) = self.survey.as_mut().filter(|survey| survey.is_by(path.transport)) {
-            survey.answered(now, path, bytes);
+            survey.answered(path, bytes);
         } else if let Some(attempt) = &mut self.attempt {
             attempt.stun(path, bytes);
         }
@@ -414,9 +414,7 @@ impl Punch {
                 pause.until = now + FIRST_PAUSE;
             }
             // One order after the other: which is the right one depends on both routers.
-            if pause.failures % 2 == 1 {
-                attempt.begin_last();
-            }
+            attempt.last = pause.failures % 2 == 1;
         }
         self.attempt = Some(attempt).filter(|_| goes_on);
         goes_on

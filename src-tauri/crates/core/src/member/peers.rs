@@ -26,7 +26,7 @@ impl Member {
             } else if path.transport == TransportId::FRESH {
                 self.desk.nat.answered_afresh(path.remote, bytes);
             } else {
-                self.desk.punch.stun(now, path, bytes);
+                self.desk.punch.stun(path, bytes);
             }
             return;
         }

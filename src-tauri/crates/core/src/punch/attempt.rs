@@ -37,8 +37,8 @@ pub(crate) struct Attempt {
     pub(crate) began: Instant,
     part: Part,
     ends: Instant,
-    /// What a peer with one port gets.
-    lead: Duration,
+    /// All guesses of a peer with one port are to be out before this side begins, if it comes from anywhere.
+    pub(super) last: bool,
     own: Option<Aim>,
     theirs: Option<Aim>,
     stage: Stage,
@@ -112,7 +112,7 @@ impl Attempt {
             },
             began: now,
             ends: now + LASTS,
-            lead: LEAD,
+            last: false,
             own: None,
             theirs,
             stage: Stage::Unaimed,
@@ -149,7 +149,7 @@ impl Attempt {
                 (Some(aim), Stage::Scouting { scout, port })
             }
             (Seen::Aim(aim), _) => (Some(aim), Stage::Aimed),
-            (Seen::InARow(server), _) => {
+            (Seen::Asked(server), _) => {
                 let (scout, port) = (scout(2, server), None);
                 (None, Stage::Scouting { scout, port })
             }
@@ -158,13 +158,6 @@ impl Attempt {
         self.own = aim;
         self.stage = stage;
         self.theirs.is_none_or(meets)
-    }
-
-    /// All guesses of a side with one port are to be out before this one begins, if it comes from anywhere.
-    pub(super) fn begin_last(&mut self) {
-        if self.own == Some(Aim::Anywhere) {
-            self.lead = LONG_LEAD;
-        }
     }
 
     /// Whether this side has one port.
@@ -236,10 +229,10 @@ impl Attempt {
     pub(super) fn ready(&mut self, now: Instant, theirs: Aim) {
         if theirs.is_plausible() && self.own.is_some_and(|own| own.meets(theirs)) {
             self.theirs = Some(theirs);
-            let lead = if matches!(theirs, Aim::Port(_)) {
-                self.lead
-            } else {
-                Duration::ZERO
+            let lead = match (theirs, self.own) {
+                (Aim::Port(_), Some(Aim::Anywhere)) if self.last => LONG_LEAD,
+                (Aim::Port(_), _) => LEAD,
+                (Aim::Anywhere | Aim::After(_), _) => Duration::ZERO,
             };
             let until = (now + lead).min(self.ends - SHOTS);
             self.stage = Stage::Waiting { until };

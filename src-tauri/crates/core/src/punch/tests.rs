@@ -210,7 +210,7 @@ fn after_a_failure_one_port_is_that_of_a_fresh_socket() {
             let id = crate::stun::transaction_of(question).unwrap();
             let mapped = crate::stun::tests::xored("203.0.113.9:4321".parse().unwrap(), id);
             let answer = crate::stun::tests::written(id, 0x0101, &[(0x0020, mapped)]);
-            side.punch.stun(side.now, *path, &answer);
+            side.punch.stun(*path, &answer);
         }
         let turns = side.run(LASTS * 2);
         let port = if failed { 4321 } else { 51820 };
