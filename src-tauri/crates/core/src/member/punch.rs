@@ -25,14 +25,18 @@ impl Member {
         self.begin_another(now);
     }
 
-    /// Asks what the own mappings depend on, where that is not known and somebody is reached by a relay alone, or waits
-    /// for an answer to a proposal.
+    /// Asks what the own mappings depend on, where that is not known and somebody is reached by a relay alone, or not at
+    /// all though its NAT's address is known, or waits for an answer to a proposal.
     fn survey(&mut self, now: Instant) {
         let Party::Active(active) = &self.party else {
             return;
         };
-        let relayed = |peer: &Peer| peer.path_kind() == Some(PathKind::Relayed);
-        let wanted = active.roster.peers().any(relayed);
+        let needs_hole = |peer: &Peer| match peer.path_kind() {
+            Some(PathKind::Lan | PathKind::Direct) => false,
+            Some(PathKind::Relayed) => true,
+            None => peer.record.holes && peer.mapped_v4().is_some(),
+        };
+        let wanted = active.roster.peers().any(needs_hole);
         let (nat, range) = (&self.desk.nat, active.opened.range);
         let (report, servers) = (&nat.report().v4, nat.servers_v4());
         let (punch, rng) = (&mut self.desk.punch, &mut self.desk.rng);
