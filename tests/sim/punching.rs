@@ -357,6 +357,11 @@ fn tries_needed(nats: [Nat; 2], seeds: u64) -> Vec<usize> {
             let (open, _) = homes.sim.sockets(node);
             assert!(open <= 1, "seed {seed}: {open} sockets stay open");
         }
+        homes.sim.run_for(minutes(5));
+        assert!(
+            is_direct(&homes, a, b) && is_direct(&homes, b, a),
+            "seed {seed}: it lasts"
+        );
         let begun = |node| {
             let begins = |(_, turn): &(Duration, &str)| matches!(*turn, "begins" | "is asked for");
             tries(&homes, node).into_iter().filter(begins).count()
