@@ -216,6 +216,59 @@ fn friends_on_a_relay_have_a_hole_a_second_after_the_join() {
     }
 }
 
+/// From the join, with a relay and without one, and how many of the tries were put off; in a party of two nobody is
+/// engaged elsewhere.
+fn started_together(nats: [Nat; 2], relay: bool, seeds: u64) -> (Vec<Duration>, usize) {
+    let mut times = Vec::new();
+    let mut put_off = 0;
+    for seed in 0..seeds {
+        let mut homes = if relay {
+            Homes::with_relay(seed, &nats.map(Some))
+        } else {
+            Homes::new(seed, &nats.map(Some), 2)
+        };
+        homes.sim.all_links(HOME);
+        homes.gather();
+        let start = homes.sim.elapsed();
+        let [a, b] = [homes.friends[0], homes.friends[1]];
+        homes.sim.run_until("direct both ways", minutes(2), |sim| {
+            direct_in(sim, a, b) && direct_in(sim, b, a)
+        });
+        times.push(homes.sim.elapsed() - start);
+        let of_both = [a, b].map(|node| tries(&homes, node));
+        put_off += of_both
+            .iter()
+            .flatten()
+            .filter(|(_, turn)| *turn == "put off")
+            .count();
+        for node in [a, b] {
+            within_budget(&homes, node);
+            one_at_a_time(&homes, node);
+        }
+    }
+    times.sort();
+    (times, put_off)
+}
+
+#[test]
+fn who_does_not_know_the_own_nat_yet_finds_out_and_puts_nobody_off() {
+    let mut all = 0;
+    for nats in [[LINUX, CONE], [CONE, LINUX], [SEQUENTIAL, CONE], [LINUX, LINUX]] {
+        for relay in [true, false] {
+            let (times, put_off) = started_together(nats, relay, 40);
+            println!(
+                "{:?} with {:?}, relay {relay}: median {:?}, worst {:?}, {put_off} put off",
+                nats[0].ports,
+                (nats[1].mapping, nats[1].ports),
+                times[times.len() / 2],
+                times[times.len() - 1]
+            );
+            all += put_off;
+        }
+    }
+    assert_eq!(all, 0);
+}
+
 /// Nobody is asked what an ordinary probe gets through.
 #[test]
 fn friends_on_a_relay_whom_ordinary_probes_reach_make_no_hole() {
@@ -287,6 +340,69 @@ fn without_the_right_to_low_ports_a_port_restricted_friend_is_met_all_the_same()
         homes.sim.refuse_low_ports(friend);
         time_to_direct(&mut homes, LASTS);
         within_budget(&homes, friend);
+    }
+}
+
+/// How many tries it took each of so many pairs to be direct, sorted. Both know their NAT by two servers.
+fn tries_needed(nats: [Nat; 2], seeds: u64) -> Vec<usize> {
+    let needed = |seed| {
+        let mut homes = pair(seed, nats);
+        homes.ask_a_second_server();
+        time_to_direct(&mut homes, minutes(2));
+        homes.sim.run_for(seconds(1));
+        let [a, b] = [homes.friends[0], homes.friends[1]];
+        for node in [a, b] {
+            within_budget(&homes, node);
+            one_at_a_time(&homes, node);
+            let (open, _) = homes.sim.sockets(node);
+            assert!(open <= 1, "seed {seed}: {open} sockets stay open");
+        }
+        homes.sim.run_for(minutes(5));
+        assert!(
+            is_direct(&homes, a, b) && is_direct(&homes, b, a),
+            "seed {seed}: it lasts"
+        );
+        let begun = |node| {
+            let begins = |(_, turn): &(Duration, &str)| matches!(*turn, "begins" | "is asked for");
+            tries(&homes, node).into_iter().filter(begins).count()
+        };
+        begun(a).max(begun(b))
+    };
+    let mut all: Vec<usize> = (0..seeds).map(needed).collect();
+    all.sort();
+    all
+}
+
+/// Each datagram that comes before its guess spoils that guess, and random ports are guessed over seconds: the second
+/// time all guesses come first.
+#[test]
+fn through_a_router_that_takes_what_comes_unasked_the_second_try_gets() {
+    let takes = Nat {
+        takes_strays: true,
+        ..CONE
+    };
+    for nats in [[RANDOM, takes], [takes, RANDOM]] {
+        let needed = tries_needed(nats, 12);
+        println!("{needed:?}");
+        let soon = needed.iter().filter(|tries| **tries <= 2).count();
+        assert!(soon >= 11, "{needed:?}");
+    }
+}
+
+/// There a single probe spoils the primary socket's port, as the first ones do, before any hole is tried.
+#[test]
+fn through_a_router_that_does_so_by_address_a_fresh_socket_gets() {
+    let takes = Nat {
+        takes_strays: true,
+        strays_by: Looks::Address,
+        ..CONE
+    };
+    for nats in [[LINUX, takes], [takes, LINUX], [RANDOM, takes]] {
+        let needed = tries_needed(nats, 12);
+        println!("{needed:?}");
+        let soon = needed.iter().filter(|tries| **tries <= 2).count();
+        assert!(soon >= 11, "{needed:?}");
+        assert!(needed[needed.len() / 2] == 2, "{needed:?}");
     }
 }
 

@@ -9,6 +9,7 @@ use super::relays::Held;
 use super::turn::Relay;
 use super::{Kind, Node, Place, Sim};
 use lanrage_core::dataplane::Dataplane;
+use lanrage_core::doctor::Diagnosis;
 use lanrage_core::io::{
     AdapterPlan, Config, ConnId as DialId, Event, HostPlan, Input, Intent, IntentId, Network, Outcome,
     Output, Saved,
@@ -392,6 +393,15 @@ impl Sim {
                 node,
                 format_args!("condition over: {}", with_details(fault)),
             );
+        }
+    }
+
+    /// What a machine's member reports of the ways to friends. An engine must be running.
+    #[track_caller]
+    pub fn doctor(&mut self, node: Node) -> Diagnosis {
+        match self.machine_mut(node).player.as_mut() {
+            Some(player) => player.member.doctor(),
+            None => panic!("no engine runs on {}", self.name(node)),
         }
     }
 

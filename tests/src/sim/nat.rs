@@ -50,9 +50,11 @@ pub struct Nat {
     pub lasts: Duration,
     /// Whether UDP passes at all.
     pub udp: bool,
-    /// Takes what came in unasked as for itself, and gives what is later sent back there another port (seen on
-    /// Linux).
+    /// Takes what came in unasked as for itself, and gives what is later sent back there from that port another port
+    /// (seen on Linux).
     pub takes_strays: bool,
+    /// What counts as back there: the very address and port, or all ports of the address.
+    pub strays_by: Looks,
 }
 
 impl Nat {
@@ -66,6 +68,7 @@ impl Nat {
             lasts: Duration::from_secs(120),
             udp: true,
             takes_strays: false,
+            strays_by: Looks::AddressAndPort,
         }
     }
 
@@ -107,7 +110,8 @@ pub(super) struct Router {
     nat: Nat,
     by_key: BTreeMap<Key, Outside>,
     by_port: BTreeMap<Outside, Mapped>,
-    strays: BTreeMap<SocketAddr, Duration>,
+    /// What was taken as for itself: to which outside port, from where, and when.
+    strays: BTreeMap<(u16, SocketAddr), Duration>,
     last: u16,
     /// When it last looked for what is too old.
     expired: Duration,
@@ -158,16 +162,19 @@ impl Router {
             return None;
         }
         self.expire(now);
-        let looks = match self.nat.mapping {
-            // One such destination has to be told apart from all others.
-            _ if self.nat.takes_strays && self.strays.contains_key(&to) => Looks::AddressAndPort,
-            looks => looks,
-        };
-        let key = match looks {
+        let key = |looks| match looks {
             Looks::Nothing => (from, None, 0),
             Looks::Address => (from, Some(to.ip()), 0),
             Looks::AddressAndPort => (from, Some(to.ip()), to.port()),
         };
+        // One such destination has to be told apart from all others.
+        let taken = self.nat.takes_strays && self.is_taken(key(self.nat.mapping), from.port(), to);
+        let looks = if taken {
+            Looks::AddressAndPort
+        } else {
+            self.nat.mapping
+        };
+        let key = key(looks);
         let outside = match self.by_key.get(&key) {
             Some(outside) => *outside,
             None => {
@@ -186,6 +193,26 @@ impl Router {
         mapped.used = now;
         mapped.sent.insert(to, now);
         Some(outside.0)
+    }
+
+    /// Whether the port by which this would leave is taken towards there, by what came in unasked.
+    fn is_taken(&self, key: Key, own: u16, to: SocketAddr) -> bool {
+        let known = self.by_key.get(&key);
+        let goes_on = known
+            .and_then(|outside| self.by_port.get(outside))
+            .is_some_and(|mapped| mapped.sent.contains_key(&to));
+        let kept = Some(own).filter(|_| self.nat.ports == Ports::Kept);
+        let port = known.map(|(port, _)| *port).or(kept);
+        let to = self.counted(to);
+        !goes_on && port.is_some_and(|port| self.strays.contains_key(&(port, to)))
+    }
+
+    /// As much of where a stray came from as counts.
+    fn counted(&self, from: SocketAddr) -> SocketAddr {
+        match self.nat.strays_by {
+            Looks::AddressAndPort => from,
+            Looks::Nothing | Looks::Address => SocketAddr::new(from.ip(), 0),
+        }
     }
 
     fn free_port(&mut self, own: u16, to: Option<SocketAddr>) -> u16 {
@@ -217,10 +244,11 @@ impl Router {
             Looks::Address => mapped.sent.keys().any(|to| to.ip() == from.ip()),
             Looks::AddressAndPort => mapped.sent.contains_key(&from),
         };
-        if !passes && !mapped.sent.contains_key(&from) {
-            self.strays.insert(from, now);
+        let (inside, asked) = (mapped.inside, mapped.sent.contains_key(&from));
+        if !passes && !asked {
+            self.strays.insert((port, self.counted(from)), now);
         }
-        passes.then_some(mapped.inside)
+        passes.then_some(inside)
     }
 }
 

@@ -506,7 +506,7 @@ both: string | null,
  */
 port: string | null, 
 /**
- * Of so many plain requests beside …
+ * Of so many plain requests beside, none where a fresh socket asked, …
  */
 asked: number, 
 /**
@@ -698,7 +698,7 @@ expected: Expected,
  */
 pairs: Array<PairReport>, };
 
-export type Expected = "direct" | "perhaps" | "relayed";
+export type Expected = "direct" | "hole" | "perhaps" | "relayed";
 
 export type PairReport = { 
 /**

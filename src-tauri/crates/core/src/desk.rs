@@ -5,7 +5,7 @@ use crate::io::{Network, Output};
 use crate::mapping::Mapped;
 use crate::nat::watch::{Place, Watch};
 use crate::party::Ident;
-use crate::path::Path;
+use crate::path::{Path, TransportId};
 use crate::punch::Punch;
 use crate::records::{Candidate, CandidateKind};
 use crate::relays::Relays;
@@ -84,6 +84,11 @@ impl Desk {
             .into_iter()
             .map(|(to, bytes)| Output::Transmit(Path::primary(to), bytes));
         self.out.extend(requests);
+        if let Some((remote, request)) = self.nat.ask_afresh(now) {
+            let transport = TransportId::FRESH;
+            self.out
+                .push_back(Output::Transmit(Path { transport, remote }, request));
+        }
     }
 
     /// Where this member might be reached: the computer's own addresses, those that others see, on relays, on ports

@@ -58,6 +58,14 @@ pub fn family_report(report: &nat::FamilyReport, own: &[IpAddr], v4: bool) -> Fa
                 asked: *asked,
                 answered: *answered,
             }),
+            Evidence::Fresh { server, from } => tests.push(FilterReport {
+                server: server.to_string(),
+                other: from.to_string(),
+                both: Some(from.to_string()),
+                port: None,
+                asked: 0,
+                answered: 0,
+            }),
             Evidence::Earlier => earlier = true,
         }
     }
@@ -95,6 +103,7 @@ impl From<Prediction> for Expected {
     fn from(prediction: Prediction) -> Self {
         match prediction {
             Prediction::Direct => Expected::Direct,
+            Prediction::Hole => Expected::Hole,
             Prediction::Perhaps => Expected::Perhaps,
             Prediction::Relayed => Expected::Relayed,
         }

@@ -21,6 +21,7 @@ mod wishes;
 use crate::conditions::Conditions;
 use crate::desk::Desk;
 use crate::io::{Config, Event, Hosting, Input, Output, Report};
+use crate::nat::watch::Watch;
 use crate::party::{Active, Adapter, Party, Phase, Reach};
 use crate::punch::Punch;
 use crate::relays::{RelayServer, Relays};
@@ -56,7 +57,8 @@ pub struct Member {
 
 impl Member {
     /// A member in no party. `now` is any moment not after the first one handed in.
-    pub fn new(config: Config, _now: Instant) -> Self {
+    pub fn new(config: Config, now: Instant) -> Self {
+        let nat = Watch::new(now, config.boot <= 1);
         let mut rng = ChaCha20Rng::from_seed(config.randomness);
         Self {
             desk: Desk {
@@ -65,7 +67,7 @@ impl Member {
                 rng,
                 network: Default::default(),
                 relays: Default::default(),
-                nat: Default::default(),
+                nat,
                 punch: Punch::new(config.punching),
                 mapped: Default::default(),
                 next_conn: 1,

@@ -6,6 +6,8 @@
 //! - *Filtering* is as open as an answer shows that came from where nothing had been sent to. What did not come
 //!   proves something only if requests sent beside it were answered (nothing much is being lost), and if the
 //!   address it should have come from answers when asked itself (it lives).
+//! - A NAT remembers whom an earlier run of the engine sent to from the same port. So until it has forgotten, what comes
+//!   from elsewhere proves something only where it comes to a fresh socket as well; silence is proof all the same.
 //! - *Open* needs the mapped address to be this computer's own; a NAT that keeps ports looks the same otherwise.
 //!
 //! Everything else is unknown, with a [`Reason`]. The order matters: an address that a filtering test answers from
@@ -17,6 +19,7 @@
 
 mod discovery;
 mod filter;
+mod fresh;
 mod predict;
 mod request;
 mod surroundings;
@@ -56,6 +59,13 @@ pub enum Evidence {
         /// … so many were answered.
         answered: u8,
     },
+    /// A server was asked by a fresh socket to answer from elsewhere.
+    Fresh {
+        /// Which.
+        server: SocketAddr,
+        /// It answered from here.
+        from: SocketAddr,
+    },
     /// The type was found earlier and nothing speaks for a change.
     Earlier,
 }
@@ -84,6 +94,7 @@ impl std::fmt::Display for Evidence {
                 from(*both),
                 from(*port)
             ),
+            Evidence::Fresh { server, from } => write!(f, "{server} with a fresh socket: answer from {from}"),
             Evidence::Earlier => f.write_str("as found earlier"),
         }
     }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 /// What a datagram leaves and arrives by. The primary UDP sockets are fixed; relays get further numbers, and the sockets
-/// that are opened for one peer alone ([`crate::punch`]) those from [`TransportId::FIRST_HOLE`] on.
+/// that are opened for a while those from [`TransportId::FRESH`] on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransportId(pub u16);
 
@@ -12,17 +12,19 @@ impl TransportId {
     pub const UDP4: TransportId = TransportId(0);
     /// The primary IPv6 UDP socket.
     pub const UDP6: TransportId = TransportId(1);
-    /// The first of the sockets opened for one peer alone; below are relays.
-    pub const FIRST_HOLE: TransportId = TransportId(0x8000);
+    /// The IPv4 socket by which a STUN server is asked afresh; below are relays.
+    pub const FRESH: TransportId = TransportId(0x8000);
+    /// The first of the sockets opened for one peer alone.
+    pub const FIRST_HOLE: TransportId = TransportId(0x8001);
 
     /// Whether it is one of the primary sockets.
     pub fn is_primary(self) -> bool {
         self == Self::UDP4 || self == Self::UDP6
     }
 
-    /// Whether it is a socket opened for one peer alone.
+    /// Whether it is a socket opened for one peer alone, or to ask afresh.
     pub fn is_hole(self) -> bool {
-        self >= Self::FIRST_HOLE
+        self >= Self::FRESH
     }
 
     /// Whether it is a relay.

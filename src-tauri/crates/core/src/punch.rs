@@ -8,18 +8,21 @@
 //! - *One port and anywhere*: 256 sockets send to the one port, 1,200 probes go from it to the low ports and to random
 //!   ones. By the birthday law, 1 − exp(−256 · 1200 / 64512), 98.7 % meet; with low ports most do within a second.
 //! - *Anywhere and anywhere*: three low sockets on each side send to all low ports, in both directions 300 a second.
-//! - *After a port*: its successors are tried first. How fresh that port has to be is why a side that deals its ports in
-//!   a row asks a STUN server right before ([`scout`]).
+//! - *After a port*: its successors are tried first. How fresh that port has to be is why a symmetric side asks a STUN
+//!   server right before, by two fresh sockets, whether it deals its ports in a row ([`scout`]).
 //!
-//! What counts of a NAT is what its mappings depend on. Where that is not known yet and somebody is reached by a relay
-//! alone, it is asked at once ([`survey`]); that nobody knows what the filter looks at holds nothing up.
+//! What counts of a NAT is what its mappings depend on. Where that is not known yet and somebody is not reached without a
+//! relay, or proposes a try, it is asked at once ([`survey`]); that nobody knows what the filter looks at holds nothing
+//! up.
 //!
 //! A try is agreed on by sealed signals through the home, so that both sides begin together and in the right order: the
 //! side with one port first, the other [`LEAD`] later. Else a router that takes unasked datagrams for itself has seen the
-//! pair of addresses before its own side used it, and gives that one another port. `Ask` comes from the symmetric side
+//! pair of addresses before its own side used it, and gives that one another port. So after a try that failed the side with
+//! one port takes a fresh socket, whose port it asks a STUN server for, and the other begins when all guesses are out;
+//! every second time, as another router there may want it the other way round. `Ask` comes from the symmetric side
 //! (between two of them from the smaller identity), which is the one to choose among several hits; `Ready` says that the
-//! other has begun; `Busy` that it is engaged elsewhere, or does not know where it comes from: a member makes one try at
-//! a time.
+//! other has begun, which who does not know yet where it comes from says as soon as it does; `Busy` that it is engaged
+//! elsewhere, or can't find that out: a member makes one try at a time.
 //!
 //! What is sent are ordinary probes. One that arrives becomes a path to be confirmed like any other; from then on the
 //! rest is silent, and with the first answer the other sockets close. The socket that is left is a transport as long as
@@ -63,6 +66,11 @@ pub const LASTS: Duration = Duration::from_secs(10);
 /// ports are all out by then.
 pub const LEAD: Duration = Duration::from_millis(400);
 
+/// So much earlier after a try that failed, if the other side comes from just anywhere: all guesses are out by then. What
+/// comes in before its guess is lost on a router that takes it for itself, and a fresh port is open to no guess of the
+/// try before.
+const LONG_LEAD: Duration = Duration::from_millis(7800);
+
 /// Ordinary probes get this long once both mappings are known; those to the same local network went out long before.
 /// That one gets through while a try is being agreed on ends it before a socket was opened.
 const FIRST_WAIT: Duration = Duration::from_millis(300);
@@ -70,6 +78,8 @@ const FIRST_WAIT: Duration = Duration::from_millis(300);
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// … up to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10 * 60);
+/// That a try failed is remembered for this long by who did not propose it: the next one has begun by then.
+const SPOILT: Duration = LONGEST_PAUSE.saturating_mul(2);
 /// A peer that is engaged elsewhere is asked again after this, and as much again at random.
 const BUSY_PAUSE: Duration = Duration::from_secs(1);
 /// One that is still engaged after so many questions is asked more and more seldom.
@@ -181,6 +191,8 @@ pub(crate) struct Punch {
     attempt: Option<Attempt>,
     holes: BTreeMap<Path, Hole>,
     pauses: BTreeMap<MemberId, Pause>,
+    /// Peers with whom this side, which has one port, found no hole, and when: that port may be spoilt for them.
+    spoilt: BTreeMap<MemberId, Instant>,
     /// When a peer is due that this side would lead.
     begins: Option<Instant>,
     /// What the own mappings depend on: being asked, found out, and not to be asked before.
@@ -199,6 +211,7 @@ impl Punch {
             attempt: None,
             holes: BTreeMap::new(),
             pauses: BTreeMap::new(),
+            spoilt: BTreeMap::new(),
             begins: None,
             survey: None,
             surveyed: None,
@@ -259,9 +272,9 @@ impl Punch {
     }
 
     /// A STUN message came by a socket of ours.
-    pub(crate) fn stun(&mut self, now: Instant, path: Path, bytes: &[u8]) {
+    pub(crate) fn stun(&mut self, path: Path, bytes: &[u8]) {
         if let Some(survey) = self.survey.as_mut().filter(|survey| survey.is_by(path.transport)) {
-            survey.answered(now, path, bytes);
+            survey.answered(path, bytes);
         } else if let Some(attempt) = &mut self.attempt {
             attempt.stun(path, bytes);
         }
@@ -283,6 +296,7 @@ impl Punch {
             id
         };
         let untold = report.kind == NatType::Unknown && report.mapping.is_none();
+        let wanted = wanted || self.attempt.as_ref().is_some_and(Attempt::is_unaimed);
         if !wanted || !untold {
             self.survey = None;
             return Vec::new();
@@ -321,6 +335,7 @@ impl Punch {
         self.moved = Some(now);
         self.survey_rests = None;
         self.pauses.clear();
+        self.spoilt.clear();
         self.attempt.is_some()
     }
 
@@ -388,15 +403,42 @@ impl Punch {
         let theirs = proposed.map(|(_, aim)| aim);
         let next = &mut self.next;
         let mut open = |rng: &mut ChaCha20Rng, sockets: usize, low: usize| fresh(next, rng, sockets, low);
-        let attempt = Attempt::new(now, (peer, at), number, theirs, own, rng, &mut open);
+        let mut attempt = Attempt::new(now, (peer, at), number, theirs);
+        let spoilt = self.spoilt.contains_key(&peer);
+        // Who proposes knows the own mappings, who is asked may find out.
+        let goes_on = attempt.aim(now, own, spoilt, rng, &mut open)
+            || proposed.is_some() && own.kind == NatType::Unknown;
         self.begins = None;
-        if attempt.is_none()
-            && let Some(pause) = self.pauses.get_mut(&peer)
-        {
-            pause.until = now + FIRST_PAUSE;
+        if let Some(pause) = self.pauses.get_mut(&peer) {
+            if !goes_on {
+                pause.until = now + FIRST_PAUSE;
+            }
+            // One order after the other: which is the right one depends on both routers.
+            attempt.last = pause.failures % 2 == 1;
         }
-        self.attempt = attempt;
-        self.attempt.is_some()
+        self.attempt = Some(attempt).filter(|_| goes_on);
+        goes_on
+    }
+
+    /// A try that waits for what the own mappings depend on takes up what is known of them, if `may_aim` at the peer.
+    /// Whether it goes on; not where nothing more is being found out, or nothing can come of it.
+    pub(crate) fn aim(
+        &mut self,
+        now: Instant,
+        own: &FamilyReport,
+        may_aim: bool,
+        rng: &mut ChaCha20Rng,
+    ) -> bool {
+        let next = &mut self.next;
+        let mut open = |rng: &mut ChaCha20Rng, sockets: usize, low: usize| fresh(next, rng, sockets, low);
+        match self.attempt.as_mut().filter(|attempt| attempt.is_unaimed()) {
+            None => true,
+            Some(_) if own.kind == NatType::Unknown => self.survey.is_some(),
+            Some(attempt) => {
+                let spoilt = self.spoilt.contains_key(&attempt.peer);
+                may_aim && attempt.aim(now, own, spoilt, rng, &mut open)
+            }
+        }
     }
 
     /// The peer that was asked has begun.
@@ -453,9 +495,15 @@ impl Punch {
 
     /// The try ends without a hole.
     pub(crate) fn fail(&mut self, now: Instant, rng: &mut ChaCha20Rng) {
-        if let Some(attempt) = self.attempt.take()
-            && let Some(pause) = self.pauses.get_mut(&attempt.peer)
-        {
+        let Some(attempt) = self.attempt.take() else {
+            return;
+        };
+        if attempt.has_one_port() {
+            self.spoilt
+                .retain(|_, at| now.saturating_duration_since(*at) < SPOILT);
+            self.spoilt.insert(attempt.peer, now);
+        }
+        if let Some(pause) = self.pauses.get_mut(&attempt.peer) {
             let next = (FIRST_PAUSE * (1 << pause.failures.min(7))).min(LONGEST_PAUSE);
             pause.failures += 1;
             pause.until = now + next + up_to(rng, next / 4);

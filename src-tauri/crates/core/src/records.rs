@@ -88,6 +88,8 @@ pub struct Record {
     pub candidates: Vec<Candidate>,
     /// How its NAT treats it.
     pub nat: NatType,
+    /// Whether it makes holes through NATs ([`crate::punch`]).
+    pub holes: bool,
 }
 
 /// An address where a member might be reached.

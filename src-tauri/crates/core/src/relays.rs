@@ -25,7 +25,7 @@ const SOONEST_RENEWAL: Duration = Duration::from_secs(60);
 /// Transports below are the primary sockets …
 const FIRST: u16 = 16;
 /// … and above the sockets for one peer alone.
-const LAST: u16 = TransportId::FIRST_HOLE.0 - 1;
+const LAST: u16 = TransportId::FRESH.0 - 1;
 
 /// A TURN server (RFC 8656), with every way to reach it, best first.
 #[derive(Clone, PartialEq, Eq)]

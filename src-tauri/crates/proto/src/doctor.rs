@@ -194,7 +194,7 @@ pub struct FilterReport {
     pub both: Option<String>,
     /// Asked to change the port, it answered from here.
     pub port: Option<String>,
-    /// Of so many plain requests beside …
+    /// Of so many plain requests beside, none where a fresh socket asked, …
     pub asked: u8,
     /// … so many were answered.
     pub answered: u8,
@@ -399,6 +399,8 @@ pub struct PeerReport {
 pub enum Expected {
     /// Datagrams go straight.
     Direct,
+    /// They do through a hole that is made for the two, usually, within some seconds.
+    Hole,
     /// They do with luck.
     Perhaps,
     /// They need a relay.

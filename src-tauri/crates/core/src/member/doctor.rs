@@ -30,8 +30,9 @@ impl Member {
         let ipv4 = family_report(&nat.v4, &own, true);
         let ipv6 = family_report(&nat.v6, &own, false);
         let ours = nat.leading().kind;
+        let holes = self.desk.punch.is_enabled() && nat.v4.mapped.is_some();
         let relays = self.desk.relays.reports();
-        let mut peers = self.peer_reports(ours);
+        let mut peers = self.peer_reports(ours, holes);
         let used = |relay: &RelayReport, by: fn(TurnTransport) -> bool, state| {
             let way = |way: &WayReport| way.state == state && by(way.transport);
             relay.ways.iter().any(way)
@@ -116,7 +117,7 @@ impl Member {
             return false;
         };
         let afar = |way: &PathFacts| {
-            way.path.transport.is_primary()
+            !way.path.transport.is_relay()
                 && way.answers > 0
                 && way.tier != Tier::Lan
                 && !is_near(way.path.remote.ip())
@@ -124,7 +125,7 @@ impl Member {
         active.roster.peers().any(|peer| peer.ways().iter().any(afar))
     }
 
-    fn peer_reports(&mut self, ours: NatType) -> Vec<PeerReport> {
+    fn peer_reports(&mut self, ours: NatType, holes: bool) -> Vec<PeerReport> {
         let Party::Active(active) = &self.party else {
             return Vec::new();
         };
@@ -132,12 +133,15 @@ impl Member {
         let cx = self.desk.context(&active.ident, active.opened.range, view);
         let mut peers: Vec<&Peer> = active.roster.peers().collect();
         peers.sort_by_key(|peer| peer.slot());
-        let of = |peer: &&Peer| peer_report(peer, active, ours, &cx);
+        let of = |peer: &&Peer| peer_report(peer, active, (ours, holes), &cx);
         peers.iter().map(of).collect()
     }
 }
 
-fn peer_report(peer: &Peer, active: &Active, ours: NatType, cx: &Context<'_>) -> PeerReport {
+/// `ours` is the own NAT, and whether holes are made through it.
+fn peer_report(peer: &Peer, active: &Active, ours: (NatType, bool), cx: &Context<'_>) -> PeerReport {
+    let (ours, holes) = ours;
+    let holes = holes && peer.record.holes && peer.mapped_v4().is_some();
     let tried = peer.ways();
     let refused = cx.refused(&peer.record.candidates);
     let mut pairs: Vec<PairReport> = tried.iter().map(|way| tried_pair(peer, way, cx)).collect();
@@ -162,7 +166,7 @@ fn peer_report(peer: &Peer, active: &Active, ours: NatType, cx: &Context<'_>) ->
         path: peer.path_kind(),
         rtt_ms: peer.latency().rtt().map(milliseconds),
         nat: peer.record.nat,
-        expected: predict(ours, peer.record.nat).into(),
+        expected: predict(ours, peer.record.nat, holes).into(),
         pairs,
     }
 }
@@ -205,10 +209,10 @@ fn announced(peer: &Peer, path: Path) -> Option<PairKind> {
 }
 
 fn by(transport: TransportId) -> PairBy {
-    if transport.is_primary() {
-        PairBy::Udp
-    } else {
+    if transport.is_relay() {
         PairBy::Relay
+    } else {
+        PairBy::Udp
     }
 }
 

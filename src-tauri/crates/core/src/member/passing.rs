@@ -36,6 +36,8 @@ impl Member {
             session: self.desk.session,
             candidates: candidates.clone(),
             nat,
+            // The same for as long as a party lasts.
+            holes: self.desk.punch.is_enabled(),
         };
         let seq = self.desk.next_seq();
         let (keys, me) = (&active.ident.keys, &active.ident.me);

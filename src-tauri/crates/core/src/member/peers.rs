@@ -5,7 +5,7 @@ use crate::connection::Said;
 use crate::control::Asked;
 use crate::io::{Event, Output};
 use crate::party::{Active, Adapter, Party, Reach};
-use crate::path::Path;
+use crate::path::{Path, TransportId};
 use crate::probe::{self, Kind};
 use crate::records::{self, Signal};
 use lanrage_proto::control::Request;
@@ -23,8 +23,10 @@ impl Member {
         if probe::demux(bytes) == Kind::Stun {
             if path.transport.is_primary() {
                 self.nat(now, Some((path.remote, bytes)));
+            } else if path.transport == TransportId::FRESH {
+                self.desk.nat.answered_afresh(path.remote, bytes);
             } else {
-                self.desk.punch.stun(now, path, bytes);
+                self.desk.punch.stun(path, bytes);
             }
             return;
         }

@@ -18,25 +18,52 @@ impl Member {
             return;
         }
         self.survey(now);
+        self.aim(now);
         self.tidy_holes(now);
         self.end_reached(now);
         self.go_on(now);
         self.begin_another(now);
     }
 
-    /// Asks what the own mappings depend on, where that is not known and somebody is reached by a relay alone.
+    /// Asks what the own mappings depend on, where that is not known and somebody is reached by a relay alone, or not at
+    /// all though its NAT's address is known, or waits for an answer to a proposal.
     fn survey(&mut self, now: Instant) {
         let Party::Active(active) = &self.party else {
             return;
         };
-        let relayed = |peer: &Peer| peer.path_kind() == Some(PathKind::Relayed);
-        let wanted = active.roster.peers().any(relayed);
+        let needs_hole = |peer: &Peer| match peer.path_kind() {
+            Some(PathKind::Lan | PathKind::Direct) => false,
+            Some(PathKind::Relayed) => true,
+            None => peer.record.holes && peer.mapped_v4().is_some(),
+        };
+        let wanted = active.roster.peers().any(needs_hole);
         let (nat, range) = (&self.desk.nat, active.opened.range);
         let (report, servers) = (&nat.report().v4, nat.servers_v4());
         let (punch, rng) = (&mut self.desk.punch, &mut self.desk.rng);
         let questions = punch.survey(now, wanted, report, servers, range, rng);
         let transmit = |(path, question)| Output::Transmit(path, question);
         self.desk.out.extend(questions.into_iter().map(transmit));
+    }
+
+    /// A try that was asked for before the own mapping was known goes on as soon as it is; where that can't be found out,
+    /// or nothing can come of it, the peer is told so.
+    fn aim(&mut self, now: Instant) {
+        let Some(attempt) = self.desk.punch.attempt().filter(|attempt| attempt.is_unaimed()) else {
+            return;
+        };
+        let Party::Active(active) = &self.party else {
+            return;
+        };
+        let (peer, number, at) = (attempt.peer, attempt.number, attempt.at);
+        let own = self.desk.punch.counts(&self.desk.nat.report().v4).into_owned();
+        let may_aim = punch::may_aim_at(at, &own, &self.desk.network, active.opened.range);
+        let (punch, rng) = (&mut self.desk.punch, &mut self.desk.rng);
+        if !punch.aim(now, &own, may_aim, rng) {
+            punch.abandon();
+            self.note_to(&peer, "put off");
+            let step = PunchStep::Busy;
+            self.tell(now, peer, &Signal::Punch { number, step });
+        }
     }
 
     /// This computer is mapped otherwise than before.
@@ -174,7 +201,8 @@ impl Member {
         let (network, range) = (&self.desk.network, active.opened.range);
         let worth = active.roster.peers().filter_map(|peer| {
             let leads = punch::part(own.kind, strictest(peer), me < peer.member) == Some(Part::Leads);
-            let at = peer.mapped_v4().filter(|_| leads && !peer.is_direct())?;
+            let wanted = leads && peer.record.holes && !peer.is_direct();
+            let at = peer.mapped_v4().filter(|_| wanted)?;
             punch::may_aim_at(*at.ip(), &own, network, range).then_some(Worth {
                 peer: peer.member,
                 at,
@@ -265,8 +293,8 @@ impl Member {
     }
 }
 
-/// A peer's NAT as it counts for holes: a filter that is not known is the strictest. Where its mappings turn out not to
-/// be known either it says so when it is asked.
+/// A peer's NAT as it counts for holes: a filter that is not known is the strictest. Where its mappings are not known
+/// either it finds out when it is asked.
 fn strictest(peer: &Peer) -> NatType {
     match peer.record.nat {
         NatType::Unknown => NatType::PortRestrictedCone,

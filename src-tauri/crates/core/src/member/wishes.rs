@@ -72,7 +72,8 @@ impl Member {
             out.push_back(Output::Browse(browse));
         }
         // Before the table that has packets go by them.
-        let holes = self.desk.punch.plans();
+        let mut holes = self.desk.punch.plans();
+        holes.extend(self.desk.nat.fresh_socket());
         if self.wishes.holes != holes {
             self.wishes.holes = holes.clone();
             out.push_back(Output::Holes(holes));

@@ -286,7 +286,7 @@ impl Discovery {
                 both.is_none() && at == other
                     || port.is_none() && at == SocketAddr::new(server.ip(), other.port())
             }
-            Evidence::Asked { .. } | Evidence::Earlier => false,
+            Evidence::Asked { .. } | Evidence::Fresh { .. } | Evidence::Earlier => false,
         };
         matches!(self.filter, Filter::Known(Filtering::EndpointIndependent))
             || !self.tests.iter().any(awaited)

@@ -66,6 +66,8 @@ pub(super) struct Test {
     beside: BTreeMap<TransactionId, bool>,
     /// The server does not do as asked.
     refuses: bool,
+    /// What came from elsewhere may have been let in because an earlier run of the engine sent there.
+    let_in: bool,
     found: Option<Filtering>,
     tries: u8,
     pause: Duration,
@@ -91,6 +93,7 @@ impl Test {
             port_from: None,
             beside: BTreeMap::new(),
             refuses: false,
+            let_in: false,
             found: None,
             tries: 0,
             pause: (rtt * 2).clamp(SHORTEST_PAUSE, LONGEST_PAUSE),
@@ -116,7 +119,10 @@ impl Test {
             return;
         }
         let both = self.both == Some(id);
-        if cx.is_fresh(now, from.ip()) {
+        let elsewhere = answer.error.is_none() && from != self.server;
+        if elsewhere && cx.contacted.is_partial(now) {
+            self.let_in = true;
+        } else if cx.is_fresh(now, from.ip()) {
             self.found = Some(Filtering::EndpointIndependent);
         } else if answer.error.is_some() || from == self.server {
             self.refuses = true;
@@ -138,6 +144,9 @@ impl Test {
     pub(super) fn wake(&mut self, now: Instant, cx: &mut Surroundings<'_>) -> Option<Filter> {
         if let Some(found) = self.found {
             return Some(Filter::Known(found));
+        }
+        if self.let_in {
+            return Some(Filter::Failed(Reason::AlternateContacted));
         }
         if self.refuses {
             return Some(Filter::Failed(Reason::NoSecondAddress));

@@ -17,44 +17,64 @@ const MOST_REMEMBERED: usize = 64;
 
 /// Which addresses STUN requests went to lately from this computer's primary sockets.
 #[derive(Debug, Default)]
-pub struct Contacted(BTreeMap<SocketAddr, Instant>);
+pub struct Contacted {
+    sent: BTreeMap<SocketAddr, Instant>,
+    /// Since when all of them are known: what an earlier run of the engine sent from the same port, the NAT may remember.
+    since: Option<Instant>,
+}
 
 impl Contacted {
-    pub(super) fn note(&mut self, now: Instant, to: SocketAddr) {
-        self.0
-            .retain(|_, at| now.saturating_duration_since(*at) < REMEMBERED);
-        if self.0.len() >= MOST_REMEMBERED {
-            let oldest = self.0.iter().min_by_key(|(_, at)| **at).map(|(to, _)| *to);
-            oldest.and_then(|oldest| self.0.remove(&oldest));
+    /// What was sent before this moment is not known.
+    pub(super) fn since(moment: Instant) -> Self {
+        Self {
+            sent: BTreeMap::new(),
+            since: Some(moment),
         }
-        self.0.insert(to, now);
+    }
+
+    pub(super) fn note(&mut self, now: Instant, to: SocketAddr) {
+        self.sent
+            .retain(|_, at| now.saturating_duration_since(*at) < REMEMBERED);
+        if self.sent.len() >= MOST_REMEMBERED {
+            let oldest = self.sent.iter().min_by_key(|(_, at)| **at).map(|(to, _)| *to);
+            oldest.and_then(|oldest| self.sent.remove(&oldest));
+        }
+        self.sent.insert(to, now);
+    }
+
+    /// Whether a NAT may let in what this engine does not know to have been asked.
+    pub(super) fn is_partial(&self, now: Instant) -> bool {
+        self.since
+            .is_some_and(|since| now.saturating_duration_since(since) < REMEMBERED)
     }
 
     /// Whether anything was sent to any port of this address.
     pub(super) fn knows_ip(&self, now: Instant, ip: IpAddr) -> bool {
-        self.0
+        self.sent
             .iter()
             .any(|(to, at)| to.ip() == ip && now.saturating_duration_since(*at) < REMEMBERED)
     }
 
     pub(super) fn knows(&self, now: Instant, to: SocketAddr) -> bool {
-        self.0
+        self.sent
             .get(&to)
             .is_some_and(|at| now.saturating_duration_since(*at) < REMEMBERED)
     }
 
     /// What was sent before this moment belongs to a mapping that is gone.
     pub(super) fn forget_before(&mut self, moment: Instant) {
-        self.0.retain(|_, at| *at >= moment);
+        self.sent.retain(|_, at| *at >= moment);
+        self.since = None;
     }
 
     /// When something was sent there last.
     pub(super) fn last(&self, to: SocketAddr) -> Option<Instant> {
-        self.0.get(&to).copied()
+        self.sent.get(&to).copied()
     }
 
+    /// Nobody was let in: this is another mapping.
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        *self = Self::default();
     }
 }
 

@@ -263,6 +263,27 @@ fn a_second_discovery_does_not_take_the_first_ones_traces_for_openness() {
 }
 
 #[test]
+fn what_an_earlier_run_asked_is_not_taken_for_openness_and_silence_is_proof_all_the_same() {
+    for filtering in LOOKS {
+        for forgotten in [false, true] {
+            let mut world = World::new(Looks::Nothing, filtering, vec![Server::new(1, Half::Honest)]);
+            world.discovers();
+            world.now += Duration::from_secs(30);
+            world.contacted = Contacted::since(world.now);
+            if forgotten {
+                world.sent_to.clear();
+                world.stolen.clear();
+            }
+            let (report, _) = world.discovers();
+            let silent = forgotten && filtering == Looks::AddressAndPort;
+            let reason = (!silent).then_some(Reason::AlternateContacted);
+            assert_eq!(report.v4.reason, reason, "{filtering:?}, {forgotten}");
+            assert!(!silent || report.v4.kind == world.truth());
+        }
+    }
+}
+
+#[test]
 fn a_mapping_that_changes_on_the_way_is_no_symmetric_nat() {
     let mut world = World::new(
         Looks::Nothing,

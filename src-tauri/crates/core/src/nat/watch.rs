@@ -2,14 +2,18 @@
 //! turns out to be another or no longer answers. In between, one request to one server per family and interval keeps
 //! the mapping alive and sees it change.
 
+use super::fresh::Fresh;
 use super::request::{Pending, Turn};
 use super::surroundings::{REMEMBERED, Surroundings};
 use super::{Contacted, Discovery, Evidence, FamilyReport, NatReport, NatType, Reason};
-use crate::stun;
+use crate::path::TransportId;
+use crate::punch::HolePlan;
+use crate::stun::{self, TransactionId};
 use lanrage_proto::PartyRange;
 use lanrage_proto::server_url::is_reachable_unicast;
 use rand_chacha::ChaCha20Rng;
-use std::collections::{BTreeSet, VecDeque};
+use rand_core::RngCore;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -50,20 +54,27 @@ pub(crate) struct Watch {
     changed: bool,
 }
 
-impl Default for Watch {
-    fn default() -> Self {
+impl Watch {
+    /// From now on; `first` is the first run of this engine ever, so that nothing was sent before from its port.
+    pub(crate) fn new(now: Instant, first: bool) -> Self {
+        let side = || Side {
+            contacted: if first {
+                Contacted::default()
+            } else {
+                Contacted::since(now)
+            },
+            ..Side::default()
+        };
         Self {
             names: None,
             servers: Vec::new(),
-            v4: Side::default(),
-            v6: Side::default(),
+            v4: side(),
+            v6: side(),
             report: NatReport::unknown(Reason::Untried),
             changed: false,
         }
     }
-}
 
-impl Watch {
     /// The control plane names these servers, or none.
     pub(crate) fn named(&mut self, names: &[String]) {
         let names = names.iter().filter(|name| name.len() <= LONGEST_NAME);
@@ -138,14 +149,41 @@ impl Watch {
         }
     }
 
-    /// This computer is elsewhere: what was found out is of the past, as is who was let in.
+    /// This computer is elsewhere: what was found out is of the past, unless it is seen where it was.
     pub(crate) fn anew(&mut self, now: Instant) {
         for side in [&mut self.v4, &mut self.v6] {
-            side.contacted.clear();
-            side.known = None;
             side.pause = FIRST_RETRY;
             if !matches!(side.stage, Stage::Off) {
                 side.discover(now);
+            }
+        }
+    }
+
+    /// The socket by which is asked afresh, while it is needed.
+    pub(crate) fn fresh_socket(&self) -> Option<HolePlan> {
+        let fresh = self.v4.fresh.as_ref();
+        fresh.filter(|fresh| fresh.is_asking()).map(|_| HolePlan {
+            id: TransportId::FRESH,
+            port: None,
+            kept: false,
+        })
+    }
+
+    /// What it is to send now.
+    pub(crate) fn ask_afresh(&mut self, now: Instant) -> Option<(SocketAddr, Vec<u8>)> {
+        self.v4.fresh.as_mut().and_then(|fresh| fresh.due(now))
+    }
+
+    /// A STUN message came to it.
+    pub(crate) fn answered_afresh(&mut self, from: SocketAddr, bytes: &[u8]) {
+        let side = &mut self.v4;
+        let proven = side.fresh.as_ref();
+        if let Some(proven) = proven.and_then(|fresh| fresh.answered(&side.report, from, bytes)) {
+            side.fresh = None;
+            side.report = proven;
+            side.known = Some((side.place.0.clone(), side.report.clone()));
+            if let Stage::Keeping { retry, .. } = &mut side.stage {
+                *retry = None;
             }
         }
     }
@@ -177,6 +215,7 @@ impl Watch {
                     contacted.clear();
                     side.note_move(mapped);
                     side.report.mapped = Some(mapped);
+                    side.place.1 = Some(mapped);
                     side.discover(now);
                 }
             }
@@ -204,6 +243,14 @@ impl Watch {
             let Some(range) = place.party else { continue };
             side.wake(now, range, place.others, &mut *place.rng, &mut *place.out);
         }
+        // Only IPv4 has such a socket.
+        if self.v4.fresh.is_none() && matches!(self.v4.stage, Stage::Keeping { .. }) {
+            self.v4.fresh = Fresh::new(now, &self.v4.report, || {
+                let mut id = TransactionId::default();
+                place.rng.fill_bytes(&mut id);
+                id
+            });
+        }
         let report = NatReport {
             v4: self.v4.report.clone(),
             v6: self.v6.report.clone(),
@@ -214,7 +261,9 @@ impl Watch {
 
     /// When to call [`Watch::wake`] next.
     pub(crate) fn next_wake(&self) -> Option<Instant> {
-        [&self.v4, &self.v6].into_iter().filter_map(Side::next_wake).min()
+        let fresh = self.v4.fresh.as_ref().and_then(Fresh::next_wake);
+        let sides = [&self.v4, &self.v6].into_iter().filter_map(Side::next_wake);
+        sides.chain(fresh).min()
     }
 }
 
@@ -241,8 +290,14 @@ struct Side {
     contacted: Contacted,
     stage: Stage,
     report: FamilyReport,
-    /// The last one that told the type, from where this computer is.
-    known: Option<FamilyReport>,
+    /// What the report leaves open is asked by a fresh socket, once.
+    fresh: Option<Fresh>,
+    /// The last one that told the type, and from which addresses.
+    known: Option<(Vec<SocketAddr>, FamilyReport)>,
+    /// This computer's addresses, and where it was last seen from them.
+    place: (Vec<SocketAddr>, Option<SocketAddr>),
+    /// Addresses that were this computer's until then.
+    left: BTreeMap<SocketAddr, Instant>,
     /// The mapping is another than before; another address, if the word is `true`.
     moved: Option<bool>,
     pause: Duration,
@@ -255,7 +310,10 @@ impl Default for Side {
             contacted: Contacted::default(),
             stage: Stage::Off,
             report: FamilyReport::unknown(Reason::Untried),
+            fresh: None,
             known: None,
+            place: (Vec::new(), None),
+            left: BTreeMap::new(),
             moved: None,
             pause: FIRST_RETRY,
         }
@@ -277,11 +335,10 @@ impl Side {
         if self.basis == wanted {
             return;
         }
-        if self.basis.as_ref().map(|basis| &basis.own) != wanted.as_ref().map(|basis| &basis.own) {
-            // From other addresses, nothing of before holds.
-            self.contacted.clear();
-            self.known = None;
-            self.report = FamilyReport::unknown(Reason::Untried);
+        if let Some(own) = wanted.as_ref().map(|basis| &basis.own)
+            && *own != self.place.0
+        {
+            self.settle(now, own.clone());
         }
         self.pause = FIRST_RETRY;
         self.basis = wanted;
@@ -294,15 +351,34 @@ impl Side {
         match without {
             Some(reason) => {
                 self.stage = Stage::Off;
+                self.fresh = None;
                 self.report = FamilyReport::unknown(reason);
             }
             None => self.discover(now),
         }
     }
 
+    /// From other addresses, nothing of before holds. Of addresses that were this computer's lately the NAT may still
+    /// know whom they sent to.
+    fn settle(&mut self, now: Instant, own: Vec<SocketAddr>) {
+        self.left
+            .retain(|_, at| now.saturating_duration_since(*at) < REMEMBERED);
+        let before = std::mem::take(&mut self.place.0);
+        self.left.extend(before.into_iter().map(|before| (before, now)));
+        let known = own.iter().any(|own| self.left.contains_key(own));
+        if known || self.contacted.is_partial(now) {
+            self.contacted = Contacted::since(now);
+        } else {
+            self.contacted.clear();
+        }
+        self.report = FamilyReport::unknown(Reason::Untried);
+        self.place = (own, None);
+    }
+
     fn discover(&mut self, now: Instant) {
+        self.fresh = None;
         if let Some(Basis { servers, own }) = &self.basis {
-            let discovery = Discovery::new(now, servers, own, self.report.mapped);
+            let discovery = Discovery::new(now, servers, own, self.place.1);
             self.stage = Stage::Discovering(Box::new(discovery));
         }
     }
@@ -353,9 +429,12 @@ impl Side {
         {
             self.note_move(mapped);
         }
+        self.place.1 = new.mapped.or(self.place.1);
         let old = &self.report;
+        let here = self.known.as_ref().filter(|(own, _)| *own == self.place.0);
+        let known = here.map(|(_, known)| known);
         let same = |known: &&FamilyReport| known.mapped == new.mapped && known.mapping == new.mapping;
-        match (new.reason, self.known.as_ref().filter(same)) {
+        match (new.reason, known.filter(same)) {
             // It began anew without a sign that anything is different.
             (Some(Reason::InProgress), _)
                 if old.mapped.is_some() && (new.mapped.is_none() || new.mapped == old.mapped) => {}
@@ -371,7 +450,7 @@ impl Side {
             _ => self.report = new,
         }
         if self.report.kind != NatType::Unknown {
-            self.known = Some(self.report.clone());
+            self.known = Some((self.place.0.clone(), self.report.clone()));
         }
     }
 
@@ -404,7 +483,9 @@ impl Side {
                 server,
                 saw: Some((mapped, rtt)),
             } if given(server) => Some((*rtt, *server, *mapped)),
-            Evidence::Asked { .. } | Evidence::Filter { .. } | Evidence::Earlier => None,
+            Evidence::Asked { .. } | Evidence::Filter { .. } | Evidence::Fresh { .. } | Evidence::Earlier => {
+                None
+            }
         });
         let (_, server, mapped) = answered.min()?;
         Some(Keep {

@@ -4,11 +4,6 @@ use crate::nat::{Evidence, FamilyReport, NatType};
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 
-/// A NAT that deals ports in a row was seen to do so when each port lay at most this far behind the one before: others
-/// of this computer, and of its neighbours, may have had some in between. Of random ones every 250th pair looks so;
-/// fresh questions then tell.
-const ROW: u16 = 256;
-
 /// Where a side's datagrams come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Aim {
@@ -40,8 +35,8 @@ impl Aim {
 pub(super) enum Seen {
     /// Its aim.
     Aim(Aim),
-    /// Perhaps after a port, to be asked anew by this server.
-    InARow(SocketAddr),
+    /// From anywhere, or after a port: which ports fresh sockets get is to be asked of this server.
+    Asked(SocketAddr),
 }
 
 /// What follows from a report; none where it is neither a port-restricted cone nor symmetric.
@@ -49,29 +44,17 @@ pub(super) fn seen(report: &FamilyReport) -> Option<Seen> {
     let mapped = report.mapped?;
     match report.kind {
         NatType::PortRestrictedCone => Some(Seen::Aim(Aim::Port(mapped.port()))),
-        NatType::Symmetric => Some(row(report).map(Seen::InARow).unwrap_or(Seen::Aim(Aim::Anywhere))),
+        NatType::Symmetric => Some(server(report).map_or(Seen::Aim(Aim::Anywhere), Seen::Asked)),
         NatType::Open | NatType::FullCone | NatType::RestrictedCone | NatType::Unknown => None,
     }
 }
 
-/// The server to ask again, where each destination saw a port a little behind the last one.
-fn row(report: &FamilyReport) -> Option<SocketAddr> {
-    let asked = report.evidence.iter().filter_map(|evidence| match evidence {
-        Evidence::Asked {
-            server,
-            saw: Some((mapped, _)),
-        } => Some((*server, mapped.port())),
-        Evidence::Asked { .. } | Evidence::Filter { .. } | Evidence::Earlier => None,
-    });
-    let asked: Vec<(SocketAddr, u16)> = asked.collect();
-    let (server, _) = *asked.first()?;
-    let steps = asked.windows(2).filter_map(|pair| match pair {
-        [(_, one), (_, other)] => Some(other.wrapping_sub(*one)),
-        _ => None,
-    });
-    let steps: Vec<u16> = steps.collect();
-    let in_a_row = |step: &u16| (1..=ROW).contains(step);
-    (!steps.is_empty() && steps.iter().all(in_a_row)).then_some(server)
+/// The first server that answered.
+pub(super) fn server(report: &FamilyReport) -> Option<SocketAddr> {
+    report.evidence.iter().find_map(|evidence| match evidence {
+        Evidence::Asked { server, saw: Some(_) } => Some(*server),
+        Evidence::Asked { .. } | Evidence::Filter { .. } | Evidence::Fresh { .. } | Evidence::Earlier => None,
+    })
 }
 
 #[cfg(test)]
@@ -98,15 +81,17 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_told_from_chance() {
+    fn a_cone_has_one_port_and_what_a_symmetric_nat_deals_is_asked_anew() {
         let server = SocketAddr::from(([192, 0, 2, 1], 3478));
-        let symmetric = |ports: &[u16]| seen(&report(NatType::Symmetric, ports));
-        for row in [&[5000, 5001][..], &[5000, 5003, 5100], &[65535, 1]] {
-            assert_eq!(symmetric(row), Some(Seen::InARow(server)), "{row:?}");
-        }
-        for chance in [&[5000, 40_000][..], &[5000, 5001, 4999], &[5000, 5000], &[5000]] {
-            assert_eq!(symmetric(chance), Some(Seen::Aim(Aim::Anywhere)), "{chance:?}");
-        }
+        assert_eq!(
+            seen(&report(NatType::Symmetric, &[5000, 40_000])),
+            Some(Seen::Asked(server))
+        );
+        let unasked = FamilyReport {
+            evidence: Vec::new(),
+            ..report(NatType::Symmetric, &[5000])
+        };
+        assert_eq!(seen(&unasked), Some(Seen::Aim(Aim::Anywhere)));
         assert_eq!(
             seen(&report(NatType::PortRestrictedCone, &[5000, 5000])),
             Some(Seen::Aim(Aim::Port(5000)))

@@ -3,7 +3,7 @@
 use super::aim::{self, Seen};
 use super::scout::Scout;
 use super::script::{self, Shot};
-use super::{Aim, HolePlan, LASTS, LEAD, Part};
+use super::{Aim, HolePlan, LASTS, LEAD, LONG_LEAD, Part};
 use crate::nat::FamilyReport;
 use crate::path::{Path, TransportId};
 use crate::records::PunchStep;
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 const ANSWER: Duration = Duration::from_secs(4);
 /// A hit that did not become a path within this was none.
 const CONFIRMED: Duration = Duration::from_secs(2);
+/// However late the peer began, this much of the try is left for the own datagrams: once by each socket, and an answer.
+const SHOTS: Duration = Duration::from_millis(1500);
 /// Datagrams go out in small groups, so that hundreds of them cost tens of wake-ups.
 const GROUP: Duration = Duration::from_millis(20);
 
@@ -35,6 +37,8 @@ pub(crate) struct Attempt {
     pub(crate) began: Instant,
     part: Part,
     ends: Instant,
+    /// All guesses of a peer with one port are to be out before this side begins, if it comes from anywhere.
+    pub(super) last: bool,
     own: Option<Aim>,
     theirs: Option<Aim>,
     stage: Stage,
@@ -46,10 +50,12 @@ pub(crate) struct Attempt {
 /// How far it is.
 #[derive(Debug)]
 enum Stage {
+    /// What the own mappings depend on is being found out.
+    Unaimed,
     /// The own aim is known; the peer is to be told.
     Aimed,
-    /// Where the own NAT stands is being asked.
-    Scouting(Scout),
+    /// Which ports the own NAT deals is being asked; of a fresh socket, where the primary one's port is told.
+    Scouting { scout: Scout, port: Option<u16> },
     /// The peer is asked.
     Asked { until: Instant },
     /// The peer has begun; it gets its lead.
@@ -86,38 +92,15 @@ pub(crate) struct Turn {
 pub(super) type Opener<'a> = dyn FnMut(&mut ChaCha20Rng, usize, usize) -> Vec<HolePlan> + 'a;
 
 impl Attempt {
-    /// A try with a peer that is seen at `at`. `theirs` is where it said it comes from: then it proposed the try. None
-    /// where nothing can come of it.
+    /// A try with a peer that is seen at `at`. `theirs` is where it said it comes from: then it proposed the try.
+    /// [`Attempt::aim`] has to follow.
     pub(super) fn new(
         now: Instant,
         (peer, seen_at): (MemberId, SocketAddrV4),
         number: u64,
         theirs: Option<Aim>,
-        own: &FamilyReport,
-        rng: &mut ChaCha20Rng,
-        open: &mut Opener<'_>,
-    ) -> Option<Self> {
-        let seen = aim::seen(own)?;
-        let stage = match seen {
-            Seen::Aim(_) => Stage::Aimed,
-            Seen::InARow(server) => {
-                let sockets = open(rng, 2, 0);
-                Stage::Scouting(Scout::new(now, server, sockets, || {
-                    let mut id = TransactionId::default();
-                    rng.fill_bytes(&mut id);
-                    id
-                }))
-            }
-        };
-        let own = match seen {
-            Seen::Aim(aim) => Some(aim),
-            Seen::InARow(_) => None,
-        };
-        let meets = |theirs: &Aim| theirs.is_plausible() && own.is_none_or(|own| own.meets(*theirs));
-        if theirs.is_some_and(|theirs| !meets(&theirs)) {
-            return None;
-        }
-        Some(Self {
+    ) -> Self {
+        Self {
             peer,
             number,
             at: *seen_at.ip(),
@@ -129,19 +112,73 @@ impl Attempt {
             },
             began: now,
             ends: now + LASTS,
-            own,
+            last: false,
+            own: None,
             theirs,
-            stage,
+            stage: Stage::Unaimed,
             sockets: Vec::new(),
             hit: None,
-        })
+        }
+    }
+
+    /// Takes up where the own datagrams come from; from one port of another socket than the primary one, where that one's
+    /// is `spoilt` for this peer. Whether something can come of it.
+    pub(super) fn aim(
+        &mut self,
+        now: Instant,
+        own: &FamilyReport,
+        spoilt: bool,
+        rng: &mut ChaCha20Rng,
+        open: &mut Opener<'_>,
+    ) -> bool {
+        let Some(seen) = aim::seen(own) else {
+            return false;
+        };
+        let mut scout = |sockets, server| {
+            let sockets = open(rng, sockets, 0);
+            Scout::new(now, server, sockets, || {
+                let mut id = TransactionId::default();
+                rng.fill_bytes(&mut id);
+                id
+            })
+        };
+        let fresh = aim::server(own).filter(|_| spoilt);
+        let (aim, stage) = match (seen, fresh) {
+            (Seen::Aim(aim @ Aim::Port(port)), Some(server)) => {
+                let (scout, port) = (scout(1, server), Some(port));
+                (Some(aim), Stage::Scouting { scout, port })
+            }
+            (Seen::Aim(aim), _) => (Some(aim), Stage::Aimed),
+            (Seen::Asked(server), _) => {
+                let (scout, port) = (scout(2, server), None);
+                (None, Stage::Scouting { scout, port })
+            }
+        };
+        let meets = |theirs: Aim| theirs.is_plausible() && aim.is_none_or(|own| own.meets(theirs));
+        self.own = aim;
+        self.stage = stage;
+        self.theirs.is_none_or(meets)
+    }
+
+    /// Whether this side has one port.
+    pub(super) fn has_one_port(&self) -> bool {
+        matches!(self.own, Some(Aim::Port(_)))
+    }
+
+    /// Whether it waits for what the own mappings depend on.
+    pub(crate) fn is_unaimed(&self) -> bool {
+        matches!(self.stage, Stage::Unaimed)
     }
 
     /// The sockets that should be open for it.
     pub(super) fn sockets(&self) -> &[HolePlan] {
         match &self.stage {
-            Stage::Scouting(scout) => scout.sockets(),
-            Stage::Aimed | Stage::Asked { .. } | Stage::Waiting { .. } | Stage::Firing(_) => &self.sockets,
+            Stage::Scouting { scout, .. } => scout.sockets(),
+            Stage::Unaimed
+            | Stage::Aimed
+            | Stage::Asked { .. }
+            | Stage::Waiting { .. }
+            | Stage::Firing(_) => &self.sockets,
         }
     }
 
@@ -151,7 +188,8 @@ impl Attempt {
 
     /// Whether a path is one that this try looks for.
     pub(crate) fn concerns(&self, path: &Path) -> bool {
-        let from_one_port = matches!(self.own, Some(Aim::Port(_))) && path.transport == TransportId::UDP4;
+        let primary = self.has_one_port() && self.sockets().is_empty();
+        let from_one_port = primary && path.transport == TransportId::UDP4;
         path.remote.ip() == IpAddr::V4(self.at) && (from_one_port || self.has(path.transport))
     }
 
@@ -168,7 +206,7 @@ impl Attempt {
     }
 
     pub(super) fn stun(&mut self, path: Path, bytes: &[u8]) {
-        if let Stage::Scouting(scout) = &mut self.stage {
+        if let Stage::Scouting { scout, .. } = &mut self.stage {
             scout.answered(path, bytes);
         }
     }
@@ -182,7 +220,7 @@ impl Attempt {
     pub(crate) fn is_proposal(&self) -> bool {
         let open = matches!(
             self.stage,
-            Stage::Aimed | Stage::Scouting(_) | Stage::Asked { .. }
+            Stage::Aimed | Stage::Scouting { .. } | Stage::Asked { .. }
         );
         self.part == Part::Leads && open
     }
@@ -191,12 +229,13 @@ impl Attempt {
     pub(super) fn ready(&mut self, now: Instant, theirs: Aim) {
         if theirs.is_plausible() && self.own.is_some_and(|own| own.meets(theirs)) {
             self.theirs = Some(theirs);
-            let lead = if matches!(theirs, Aim::Port(_)) {
-                LEAD
-            } else {
-                Duration::ZERO
+            let lead = match (theirs, self.own) {
+                (Aim::Port(_), Some(Aim::Anywhere)) if self.last => LONG_LEAD,
+                (Aim::Port(_), _) => LEAD,
+                (Aim::Anywhere | Aim::After(_), _) => Duration::ZERO,
             };
-            self.stage = Stage::Waiting { until: now + lead };
+            let until = (now + lead).min(self.ends - SHOTS);
+            self.stage = Stage::Waiting { until };
         }
     }
 
@@ -214,10 +253,17 @@ impl Attempt {
                 round.began += now.saturating_duration_since(since);
             }
         }
-        if let Stage::Scouting(scout) = &mut self.stage {
+        if let Stage::Scouting { scout, port } = &mut self.stage {
             turn.questions = scout.due(now);
-            if let Some(last) = scout.result(now) {
-                self.own = Some(last.map_or(Aim::Anywhere, Aim::After));
+            if let Some(found) = scout.result(now) {
+                let fresh = found.map(Aim::Port).filter(|aim| aim.is_plausible());
+                self.own = Some(match (*port, found) {
+                    (Some(port), _) => fresh.unwrap_or(Aim::Port(port)),
+                    (None, found) => found.map_or(Aim::Anywhere, Aim::After),
+                });
+                if port.is_some() && fresh.is_some() {
+                    self.sockets = scout.sockets().to_vec();
+                }
                 self.stage = Stage::Aimed;
             }
         }
@@ -250,7 +296,7 @@ impl Attempt {
                 };
                 turn.knocks = round.due(now).into_iter().map(by).collect();
             }
-            Stage::Aimed | Stage::Scouting(_) | Stage::Waiting { .. } => {}
+            Stage::Unaimed | Stage::Aimed | Stage::Scouting { .. } | Stage::Waiting { .. } => {}
         }
         turn.over |= now >= self.ends;
         turn
@@ -258,7 +304,9 @@ impl Attempt {
 
     fn fire(&mut self, now: Instant, own: Aim, theirs: Aim, rng: &mut ChaCha20Rng, open: &mut Opener<'_>) {
         let (sockets, low) = script::sockets(own, theirs);
-        self.sockets = open(rng, sockets, low);
+        if self.sockets.is_empty() {
+            self.sockets = open(rng, sockets, low);
+        }
         self.stage = Stage::Firing(Round {
             began: now,
             shots: script::script(own, theirs, rng),
@@ -273,8 +321,8 @@ impl Attempt {
         }
         let next = match &self.stage {
             // Taken up by the wake that follows whatever led here.
-            Stage::Aimed => None,
-            Stage::Scouting(scout) => Some(scout.next_wake()),
+            Stage::Unaimed | Stage::Aimed => None,
+            Stage::Scouting { scout, .. } => Some(scout.next_wake()),
             Stage::Asked { until } | Stage::Waiting { until } => Some(*until),
             Stage::Firing(round) => round.next_wake(),
         };

@@ -1,4 +1,4 @@
-//! Where a NAT that deals its ports in a row stands right now.
+//! Which ports a NAT deals right now: the last of those that come in a row, or the one of a fresh socket.
 
 use super::HolePlan;
 use crate::path::{Path, TransportId};
@@ -23,7 +23,7 @@ struct Question {
     saw: Option<u16>,
 }
 
-/// Two questions, one right after the other, by sockets that were never used.
+/// A question by a socket that was never used; or two, one right after the other.
 #[derive(Debug)]
 pub(super) struct Scout {
     server: SocketAddr,
@@ -92,7 +92,8 @@ impl Scout {
         }
     }
 
-    /// The last port that was dealt, where ports come in a row; none yet while that is not known.
+    /// The port of the one socket; of two the last that was dealt, where ports come in a row. None yet while that is not
+    /// known.
     pub(super) fn result(&self, now: Instant) -> Option<Option<u16>> {
         let saw: Vec<u16> = self
             .questions
@@ -100,6 +101,7 @@ impl Scout {
             .filter_map(|question| question.saw)
             .collect();
         match saw[..] {
+            [port] if self.questions.len() == 1 => Some(Some(port)),
             [one, other] => {
                 // Where the first question got lost the second one was dealt its port first.
                 let follows = |last: u16, first: u16| (1..=STEP).contains(&last.wrapping_sub(first));

@@ -223,6 +223,8 @@ mod tests {
             let low = shots.iter().filter(|shot| LOW.contains(&shot.port));
             let last = low.map(|shot| shot.at).max().unwrap();
             assert!(last < super::super::LEAD, "{peer:?}: {last:?}");
+            let all = shots.iter().map(|shot| shot.at).max().unwrap();
+            assert!(all < super::super::LONG_LEAD, "{all:?}");
             let second = shots
                 .iter()
                 .filter(|shot| shot.at < Duration::from_secs(1))

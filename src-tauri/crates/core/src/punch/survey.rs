@@ -5,7 +5,7 @@
 //! nothing: as soon as two addresses have answered, it is known whether they saw the same port.
 
 use super::HolePlan;
-use crate::nat::{Evidence, FamilyReport, Mapping, NatType};
+use crate::nat::{FamilyReport, Mapping, NatType};
 use crate::path::{Path, TransportId};
 use crate::stun::{self, Change, TransactionId};
 use lanrage_proto::PartyRange;
@@ -30,9 +30,8 @@ struct Question {
     to: SocketAddr,
     id: TransactionId,
     tries: u8,
-    sent: Instant,
     next: Instant,
-    saw: Option<(SocketAddr, Duration)>,
+    saw: Option<SocketAddr>,
 }
 
 /// Questions under way.
@@ -51,7 +50,6 @@ pub(super) struct Surveyed {
     /// The public address for which that holds.
     ip: IpAddr,
     mapping: Mapping,
-    asked: Vec<Evidence>,
 }
 
 impl Survey {
@@ -102,7 +100,7 @@ impl Survey {
     }
 
     /// What may be an answer.
-    pub(super) fn answered(&mut self, now: Instant, path: Path, bytes: &[u8]) {
+    pub(super) fn answered(&mut self, path: Path, bytes: &[u8]) {
         let id = stun::transaction_of(bytes);
         let open = |question: &&mut Question| question.saw.is_none() && Some(question.id) == id;
         let mut questions = self.questions.iter_mut();
@@ -110,8 +108,7 @@ impl Survey {
             return;
         };
         let Some(answer) = stun::answer(bytes) else { return };
-        let rtt = now.saturating_duration_since(question.sent);
-        question.saw = answer.mapped.map(|mapped| (mapped, rtt));
+        question.saw = answer.mapped;
         let to = question.to;
         // Ports of well-known services are none to be asked on somebody's word.
         let askable = |other: &SocketAddr| {
@@ -127,23 +124,17 @@ impl Survey {
 
     /// What two addresses saw, once they have answered; an inner none where nothing more can come of it.
     pub(super) fn result(&self, now: Instant) -> Option<Option<Surveyed>> {
-        let seen = self.questions.iter().filter_map(|question| {
-            let (mapped, rtt) = question.saw?;
-            Some((question.to, mapped, rtt))
-        });
-        let seen: Vec<(SocketAddr, SocketAddr, Duration)> = seen.collect();
+        let seen = self.questions.iter();
+        let seen = seen.filter_map(|question| Some((question.to, question.saw?)));
+        let seen: Vec<(SocketAddr, SocketAddr)> = seen.collect();
         let (first, first_saw) = match seen.first() {
-            Some((first, saw, _)) => (*first, *saw),
+            Some((first, saw)) => (*first, *saw),
             None => return self.is_over(now).then_some(None),
         };
-        if seen.iter().all(|(to, ..)| to.ip() == first.ip()) {
+        if seen.iter().all(|(to, _)| to.ip() == first.ip()) {
             return self.is_over(now).then_some(None);
         }
-        let same = seen.iter().all(|(_, mapped, _)| *mapped == first_saw);
-        let asked = seen.iter().map(|(server, mapped, rtt)| Evidence::Asked {
-            server: *server,
-            saw: Some((*mapped, *rtt)),
-        });
+        let same = seen.iter().all(|(_, mapped)| *mapped == first_saw);
         Some(Some(Surveyed {
             ip: first_saw.ip(),
             mapping: if same {
@@ -151,7 +142,6 @@ impl Survey {
             } else {
                 Mapping::EndpointDependent
             },
-            asked: asked.collect(),
         }))
     }
 
@@ -171,7 +161,6 @@ impl Question {
             to,
             id,
             tries: 0,
-            sent: at,
             next: at,
             saw: None,
         }
@@ -182,7 +171,6 @@ impl Question {
             return None;
         }
         self.tries += 1;
-        self.sent = now;
         self.next = now + if self.tries < TRIES { AGAIN } else { GRACE };
         Some(stun::request(self.id, Change::Nothing))
     }
@@ -199,9 +187,8 @@ impl Surveyed {
         report.mapped.is_some_and(|mapped| mapped.ip() == self.ip)
     }
 
-    /// The report with what follows from this for holes: whether each destination sees another port, and which ports were
-    /// dealt one after the other; a try in the midst of discovery moves on those that its questions get. A filter that
-    /// is not known counts as the strictest.
+    /// The report with what follows from this for holes: whether each destination sees another port. A filter that is not
+    /// known counts as the strictest.
     pub(super) fn completes<'a>(surveyed: Option<&Self>, report: &'a FamilyReport) -> Cow<'a, FamilyReport> {
         let surveyed = surveyed.filter(|surveyed| surveyed.is_of(report));
         let mapping = report.mapping.or(surveyed.map(|surveyed| surveyed.mapping));
@@ -210,15 +197,13 @@ impl Surveyed {
             (NatType::Unknown, Some(_)) => NatType::Symmetric,
             (known, _) => known,
         };
-        let in_turn = surveyed.filter(|_| kind == NatType::Symmetric);
-        if kind == report.kind && in_turn.is_none() {
+        if kind == report.kind {
             return Cow::Borrowed(report);
         }
         Cow::Owned(FamilyReport {
             kind,
             reason: None,
             mapping,
-            evidence: in_turn.map_or_else(|| report.evidence.clone(), |surveyed| surveyed.asked.clone()),
             ..report.clone()
         })
     }
@@ -283,11 +268,11 @@ mod tests {
         let now = now + OPENING;
         let asked = survey.due(now, || [9; 12]);
         assert_eq!(asked.len(), 1);
-        survey.answered(now, asked[0].0, &answer(&asked[0].1, ports[0], Some(at(OTHER))));
+        survey.answered(asked[0].0, &answer(&asked[0].1, ports[0], Some(at(OTHER))));
         assert_eq!(survey.result(now), None);
         let asked = survey.due(now, || [9; 12]);
         assert_eq!(asked[0].0.remote, at(OTHER));
-        survey.answered(now, asked[0].0, &answer(&asked[0].1, ports[1], None));
+        survey.answered(asked[0].0, &answer(&asked[0].1, ports[1], None));
         survey.result(now).flatten().unwrap()
     }
 
@@ -330,20 +315,6 @@ mod tests {
     }
 
     #[test]
-    fn which_ports_follow_each_other_is_told_by_questions_that_did() {
-        let surveyed = seen([5001, 5002]);
-        let named = FamilyReport {
-            kind: NatType::Symmetric,
-            mapping: Some(Mapping::EndpointDependent),
-            evidence: vec![Evidence::Earlier],
-            ..report()
-        };
-        let completed = Surveyed::completes(Some(&surveyed), &named);
-        assert_eq!(completed.evidence, surveyed.asked);
-        assert_eq!(completed.evidence.len(), 2);
-    }
-
-    #[test]
     fn one_address_alone_and_silence_tell_nothing() {
         for answers in [false, true] {
             let start = Instant::now();
@@ -358,9 +329,9 @@ mod tests {
                         remote: at(OTHER),
                         ..path
                     };
-                    survey.answered(now, stranger, &answer(&question, 1, None));
+                    survey.answered(stranger, &answer(&question, 1, None));
                     if answers {
-                        survey.answered(now, path, &answer(&question, 5001, None));
+                        survey.answered(path, &answer(&question, 5001, None));
                     }
                 }
                 now = survey.next_wake().unwrap_or(now);

@@ -87,6 +87,42 @@ fn who_has_one_port_begins_at_once_and_stays_within_its_budget() {
 }
 
 #[test]
+fn who_is_asked_before_it_knows_its_mapping_waits_as_long_as_that_is_being_found_out() {
+    let servers = ["192.0.2.1:3478".parse().unwrap()];
+    let untold = report(NatType::Unknown);
+    for asks in [true, false] {
+        let mut side = Side::new();
+        let proposed = Some((1, Aim::Anywhere));
+        assert!(
+            side.punch
+                .begin(side.now, (PEER, AT), proposed, &untold, &mut side.rng)
+        );
+        let servers = if asks { &servers[..] } else { &[] };
+        let (now, range) = (side.now, PartyRange::DEFAULT);
+        let rng = &mut side.rng;
+        side.punch.survey(now, false, &untold, servers, range, rng);
+        assert_eq!(side.punch.aim(now, &untold, true, rng), asks);
+        if asks {
+            assert_eq!(side.punch.wake(now, rng).say, None);
+            let known = report(NatType::PortRestrictedCone);
+            assert!(!side.punch.aim(now, &known, false, rng), "not at just anybody");
+            assert!(side.punch.aim(now, &known, true, rng));
+            assert_eq!(
+                side.punch.wake(now, rng).say,
+                Some(PunchStep::Ready(Aim::Port(51820)))
+            );
+        }
+    }
+    let mut side = Side::new();
+    assert!(
+        !side
+            .punch
+            .begin(side.now, (PEER, AT), None, &untold, &mut side.rng),
+        "who proposes knows"
+    );
+}
+
+#[test]
 fn the_symmetric_side_gives_the_other_its_lead_and_opens_no_socket_before() {
     let mut side = Side::new();
     let own = report(NatType::Symmetric);
@@ -146,6 +182,62 @@ fn after_a_hit_nothing_more_is_sent_and_the_one_that_leads_hears_no_other_socket
         side.punch.due(side.now + FIRST_PAUSE, &[worth(PEER)]),
         Some(worth(PEER))
     );
+}
+
+#[test]
+fn after_a_failure_one_port_is_that_of_a_fresh_socket() {
+    let server = "192.0.2.1:3478".parse().unwrap();
+    let mut own = report(NatType::PortRestrictedCone);
+    own.evidence = vec![crate::nat::Evidence::Asked {
+        server,
+        saw: own.mapped.map(|mapped| (mapped, Duration::ZERO)),
+    }];
+    let mut side = Side::new();
+    let proposed = Some((1, Aim::Anywhere));
+    for failed in [false, true] {
+        assert!(
+            side.punch
+                .begin(side.now, (PEER, AT), proposed, &own, &mut side.rng)
+        );
+        let asked = side.punch.plans();
+        assert_eq!(asked.len(), usize::from(failed));
+        if let [socket] = asked[..] {
+            side.now += ms(20);
+            let turn = side.punch.wake(side.now, &mut side.rng);
+            assert_eq!(turn.say, None);
+            let (path, question) = turn.questions.first().unwrap();
+            assert_eq!((path.transport, path.remote), (socket.id, server));
+            let id = crate::stun::transaction_of(question).unwrap();
+            let mapped = crate::stun::tests::xored("203.0.113.9:4321".parse().unwrap(), id);
+            let answer = crate::stun::tests::written(id, 0x0101, &[(0x0020, mapped)]);
+            side.punch.stun(*path, &answer);
+        }
+        let turns = side.run(LASTS * 2);
+        let port = if failed { 4321 } else { 51820 };
+        assert_eq!(turns[0].1.say, Some(PunchStep::Ready(Aim::Port(port))));
+        let by = asked.first().map_or(TransportId::UDP4, |socket| socket.id);
+        let mut knocks = turns.iter().flat_map(|(_, turn)| &turn.knocks);
+        assert!(knocks.all(|path| path.transport == by));
+        assert!(side.punch.plans().is_empty());
+    }
+}
+
+#[test]
+fn after_a_failure_the_symmetric_side_begins_when_all_guesses_are_out() {
+    let mut side = Side::new();
+    let own = report(NatType::Symmetric);
+    side.punch.due(side.now, &[worth(PEER)]);
+    for lead in [LEAD, LONG_LEAD, LEAD] {
+        assert!(side.punch.begin(side.now, (PEER, AT), None, &own, &mut side.rng));
+        side.punch.wake(side.now, &mut side.rng);
+        side.now += ms(100);
+        side.punch.ready(side.now, Aim::Port(51820));
+        let turns = side.run(LASTS * 2);
+        let first = turns.iter().find(|(_, turn)| !turn.knocks.is_empty()).unwrap();
+        assert!(first.0 >= lead && first.0 < lead + ms(100), "{:?}", first.0);
+        let knocks = turns.iter().map(|(_, turn)| turn.knocks.len()).sum::<usize>();
+        assert!(knocks >= SOCKETS, "{knocks}");
+    }
 }
 
 #[test]
@@ -220,7 +312,7 @@ fn whom_ordinary_probes_reach_is_no_case_for_holes() {
     for own in all {
         for peer in all {
             let parts = [part(own, peer, true), part(peer, own, false)];
-            let worth = crate::nat::predict(own, peer) != crate::nat::Prediction::Direct
+            let worth = crate::nat::predict(own, peer, true) != crate::nat::Prediction::Direct
                 && own != Unknown
                 && peer != Unknown;
             match parts {

@@ -51,6 +51,7 @@ impl World {
                 })
                 .collect(),
             nat: NatType::Symmetric,
+            holes: true,
         }
     }
 

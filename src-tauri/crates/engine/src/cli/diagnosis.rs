@@ -174,6 +174,14 @@ fn family(page: &mut Page, name: &str, family: &FamilyReport) {
             from.as_ref()
                 .map_or("nothing came".to_owned(), |from| format!("came from {from}"))
         };
+        if test.asked == 0 {
+            page.line(format!(
+                "    STUN {} asked by a fresh socket to answer from elsewhere: {}",
+                test.server,
+                from(&test.both)
+            ));
+            continue;
+        }
         page.line(format!(
             "    STUN {} asked to answer from {}: {}; from its other port: {}; {} of {} plain answers beside",
             test.server,
@@ -320,6 +328,9 @@ fn peer_words(peer: &PeerReport) -> String {
         .unwrap_or_default();
     let expected = match (nat_word(peer.nat), peer.expected) {
         (Some(nat), Expected::Direct) => format!(" Its NAT: {nat}; a direct way is expected."),
+        (Some(nat), Expected::Hole) => {
+            format!(" Its NAT: {nat}; a direct way usually takes some seconds.")
+        }
         (Some(nat), Expected::Perhaps) => format!(" Its NAT: {nat}; a direct way takes luck."),
         (Some(nat), Expected::Relayed) => format!(" Its NAT: {nat}; a relay is expected."),
         (None, _) => String::new(),
