@@ -34,6 +34,9 @@ const CROWD: u8 = 64;
 /// Between two changes of every ping in the crowd.
 const CHANGE: Duration = Duration::from_millis(500);
 
+/// A window that has just been opened still loads and paints what it shows first.
+const SETTLES: Duration = Duration::from_secs(10);
+
 /// How long CPU time is counted.
 const COUNTED: Duration = Duration::from_secs(20);
 
@@ -158,6 +161,7 @@ fn in_party(lab: &Lab) -> Result<Vec<Figure>> {
     let desktop = Desktop::raise(founder.host())?;
     let (window, _) = open(founder.host(), &desktop, &program()?, &founder.socket())?;
     let engine = founder.id().context("the engine does not run")?;
+    thread::sleep(SETTLES);
     let of_window = Cost::counted(&window, COUNTED, || thread::sleep(COUNTED))?;
     let before = cpu_seconds(engine)?;
     thread::sleep(COUNTED);
@@ -187,6 +191,7 @@ fn in_crowd(lab: &Lab) -> Result<Vec<Figure>> {
     let engine = Scripted::start(&socket)?;
     engine.show(full(0));
     let (window, _) = open(&host, &desktop, &program()?, &socket)?;
+    thread::sleep(SETTLES);
     let changes = COUNTED.as_millis() / CHANGE.as_millis();
     let cost = Cost::counted(&window, COUNTED, || {
         for round in 1..=changes {
