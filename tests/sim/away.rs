@@ -70,6 +70,20 @@ fn while_the_founders_engine_is_down_the_others_play_on() {
     assert!(!trio.sim.has_condition(trio.tom, FaultCode::ControlAway));
 }
 
+#[test]
+fn the_home_on_the_founders_computer_is_found_as_soon_as_her_tunnel_lives() {
+    for seed in 20..24 {
+        let mut trio = Trio::local(seed);
+        let (all, addresses) = (trio.all(), trio.addresses());
+        trio.sim.crash(trio.anna);
+        trio.sim.run_for(minutes(10));
+        trio.sim.restart(trio.anna);
+        // The others ask for the home less often by now, and need not wait for their turn.
+        trio.sim.wait_connected(&all, seconds(3));
+        assert_eq!(trio.addresses(), addresses);
+    }
+}
+
 /// Kills the server under a playing trio, has it back after a while, with or without its memory.
 fn server_dies(seed: u64, keeps_its_store: bool, gone_for: std::time::Duration) {
     let (mut trio, server) = Trio::on_server(seed);

@@ -6,7 +6,13 @@ unit=lanrage-engine.service
 
 case "${1:-remove}" in
     remove | 0) ;;
-    # The new version's script restarts it.
+    upgrade)
+        # The new version's script restarts it, and switches it on unless it was off.
+        if command -v systemctl >/dev/null 2>&1 && ! systemctl is-enabled --quiet "$unit" 2>/dev/null; then
+            : >/run/lanrage-engine.off
+        fi
+        exit 0
+        ;;
     *) exit 0 ;;
 esac
 

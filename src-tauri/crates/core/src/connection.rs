@@ -34,6 +34,8 @@ pub(crate) struct Wants {
     pub(crate) alarm: bool,
     /// Something shown changed.
     pub(crate) view: bool,
+    /// Packets flow that did not before.
+    pub(crate) back: bool,
 }
 
 /// What a peer said beyond what concerns the path to it.
@@ -502,7 +504,9 @@ impl Peer {
             self.called = true;
             wants.call = true;
         }
+        let flowed = self.state.flows();
         wants.view |= self.judge(now, cx.out);
+        wants.back = !flowed && self.state.flows();
         if let State::Failed(retry) | State::Lost(retry) = &mut self.state
             && retry.is_due(now)
         {

@@ -145,6 +145,18 @@ impl Seek {
         self.next_round = now;
     }
 
+    /// Tries again now, also where nobody has answered yet: TCP repeats less and less often what found nobody.
+    pub(crate) fn knock_again(&mut self, now: Instant, out: &mut VecDeque<Output>) {
+        self.attempts.retain(|conn, attempt| {
+            let answered = !matches!(attempt.stage, Stage::Opening);
+            if !answered {
+                out.push_back(Output::Hangup(*conn));
+            }
+            answered
+        });
+        self.hurry(now);
+    }
+
     pub(crate) fn hang_up(&mut self, out: &mut VecDeque<Output>) {
         for conn in std::mem::take(&mut self.attempts).into_keys() {
             out.push_back(Output::Hangup(conn));

@@ -45,6 +45,15 @@ impl Retry {
 }
 
 impl State {
+    /// Whether packets get through, well or badly.
+    pub(crate) fn flows(&self) -> bool {
+        match self {
+            State::Connected => true,
+            State::Degraded { trouble } => *trouble != PeerTrouble::Silent,
+            State::Connecting { .. } | State::Failed(_) | State::Lost(_) => false,
+        }
+    }
+
     pub(crate) fn name(&self) -> &'static str {
         match self {
             State::Connecting { .. } => "connecting",

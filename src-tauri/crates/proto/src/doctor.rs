@@ -509,7 +509,7 @@ pub struct Outside {
     pub socket: String,
     /// Whether something is there: an engine that hangs, or was killed.
     pub socket_exists: bool,
-    /// Whether an adapter could be made by who asks; a finding says why not.
+    /// Whether an adapter could be made by who asks; a finding says why not, except that only root can.
     pub adapter_possible: bool,
     /// Whether the computer has an IPv4 address that leads out.
     pub ipv4: bool,

@@ -115,6 +115,16 @@ impl Member {
         self.check_home(now, HOME_ALARM);
     }
 
+    /// The founder's computer is there again: where the party lives on it, the home is worth asking before its turn.
+    pub(super) fn founder_is_back(&mut self, now: Instant) {
+        let Party::Active(active) = &mut self.party else {
+            return;
+        };
+        if let (Home::Founder(_), Reach::Seeking(seek)) = (&active.home, &mut active.reach) {
+            seek.knock_again(now, &mut self.desk.out);
+        }
+    }
+
     /// Finds out soon whether the home is still reached; one that is being looked for is looked for at once.
     fn check_home(&mut self, now: Instant, within: Duration) {
         let Party::Active(active) = &mut self.party else {

@@ -10,7 +10,7 @@ use crate::probe::{self, Kind};
 use crate::records::{self, Signal};
 use lanrage_proto::control::Request;
 use lanrage_proto::ids::Epoch;
-use lanrage_proto::{Fault, FaultCode, MemberId};
+use lanrage_proto::{Fault, FaultCode, MemberId, Slot};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -146,17 +146,22 @@ impl Member {
         let view = active.view();
         let mut calls = Vec::new();
         let mut alarm = false;
+        let mut founder_back = false;
         let mut cx = self.desk.context(&active.ident, active.opened.range, view);
         for peer in active.roster.peers_mut() {
             let wants = peer.wake(now, &mut cx);
             self.changed |= wants.view;
             alarm |= wants.alarm;
+            founder_back |= wants.back && peer.slot() == Slot::FOUNDER;
             if wants.call {
                 calls.push(peer.member);
             }
         }
         if alarm {
             self.alarm(now);
+        }
+        if founder_back {
+            self.founder_is_back(now);
         }
         for member in calls {
             self.call(now, member);
