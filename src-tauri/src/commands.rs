@@ -297,6 +297,7 @@ mod tests {
             host: false,
             state: PeerState::Connected,
             path: None,
+            relay: None,
             rtt_ms: None,
             jitter_ms: None,
             loss: None,

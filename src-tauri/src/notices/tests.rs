@@ -39,6 +39,7 @@ fn member(name: &str, slot: u8, state: PeerState) -> MemberStatus {
         host: slot == 1,
         state,
         path: None,
+        relay: None,
         rtt_ms: None,
         jitter_ms: None,
         loss: None,

@@ -68,6 +68,7 @@ fn member(state: PeerState) -> MemberStatus {
         host: false,
         state,
         path: None,
+        relay: None,
         rtt_ms: None,
         jitter_ms: None,
         loss: None,
