@@ -4,7 +4,7 @@ use super::{crowd, direct, idle, in_party, lost, me, peer, unreached};
 use lanrage_proto::ipc::{
     ControlMode, ControlState, EngineState, PartyState, PathKind, PeerState, PeerTrouble, Status,
 };
-use lanrage_proto::{Fault, FaultCode};
+use lanrage_proto::{Fault, FaultCode, Why};
 
 /// What an engine shows that works, but not as it should.
 pub(super) fn shown() -> Vec<(&'static str, Status)> {
@@ -41,16 +41,19 @@ pub(super) fn shown() -> Vec<(&'static str, Status)> {
             ),
         ),
         ("stun-silent", of(crowd(), FaultCode::StunSilent)),
+        (
+            "peer-version",
+            with(lonely(), Fault::new(FaultCode::PeerVersion).with("member", "Tom")),
+        ),
     ]
 }
 
 /// Why a create or a join may be refused.
 pub(super) fn refused() -> impl Iterator<Item = (&'static str, Fault)> {
-    let reason = "one symbol is wrong";
     [
         (
             "wrong-id",
-            Fault::new(FaultCode::PartyIdInvalid).with("reason", reason),
+            Fault::new(FaultCode::PartyIdInvalid).with("reason", Why::IdCheck),
         ),
         ("unknown-id", FaultCode::PartyUnknown.into()),
         ("ended-id", FaultCode::PartyEnded.into()),
@@ -70,7 +73,7 @@ pub(super) fn refused() -> impl Iterator<Item = (&'static str, Fault)> {
         ),
         (
             "untrusted-server",
-            Fault::new(FaultCode::ControlUntrusted).with("reason", "it is self-signed"),
+            Fault::new(FaultCode::ControlUntrusted).with("reason", Why::CertificateOwn),
         ),
     ]
     .into_iter()
@@ -79,6 +82,7 @@ pub(super) fn refused() -> impl Iterator<Item = (&'static str, Fault)> {
 /// Why a window may not get to talk to its engine.
 pub(super) fn away() -> impl Iterator<Item = (&'static str, Fault)> {
     [
+        ("engine-not-installed", FaultCode::EngineNotInstalled.into()),
         ("engine-stopped", FaultCode::EngineNotRunning.into()),
         (
             "engine-version",
