@@ -90,15 +90,25 @@ fn write_script(path: &Path, text: &str) -> Result<()> {
 mod tests {
     use super::{COMPILER, write_script};
     use std::fs;
+    use std::path::Path;
     use std::process::Command;
+
+    /// A script to be run at once. Another process writes it: what a test beside this one starts inherits the files open
+    /// here for an instant, and a program that somebody writes can't be run.
+    fn place(path: &Path, script: &str) {
+        let draft = path.with_extension("draft");
+        write_script(&draft, script).unwrap();
+        let copied = Command::new("cp").arg("-p").args([&draft, path]).status();
+        assert!(copied.unwrap().success());
+    }
 
     /// The compiler's arguments that reach zig, by a zig that prints them.
     #[test]
     fn options_that_choose_a_system_and_objective_c_do_not_reach_zig() {
         let folder = std::env::temp_dir().join(format!("lanrage-cross-{}", std::process::id()));
         fs::create_dir_all(folder.join("ziglang")).unwrap();
-        write_script(&folder.join("cc"), COMPILER).unwrap();
-        write_script(&folder.join("ziglang/zig"), "#!/bin/sh\nprintf '<%s>' \"$@\"\n").unwrap();
+        place(&folder.join("cc"), COMPILER);
+        place(&folder.join("ziglang/zig"), "#!/bin/sh\nprintf '<%s>' \"$@\"\n");
         let output = Command::new(folder.join("cc"))
             .args([
                 "-O2",
