@@ -36,7 +36,8 @@ impl Words {
     pub(crate) fn message(&self, fault: &Fault) -> String {
         let template = self.text(&format!("fault.{}.message", fault.code));
         fault.details.iter().fold(template, |text, (name, value)| {
-            text.replace(&format!("{{{name}}}"), value)
+            let why = self.texts.get(&format!("why.{value}"));
+            text.replace(&format!("{{{name}}}"), why.unwrap_or(value))
         })
     }
 }
