@@ -168,19 +168,25 @@ fn through_a_linux_like_nat_most_port_restricted_friends_are_met_at_once() {
     assert!(times[times.len() / 2] < seconds(2), "{times:?}");
 }
 
+/// How long it takes two friends from the join until they have each other directly.
+fn join_to_direct(homes: &mut Homes) -> Duration {
+    homes.sim.all_links(HOME);
+    homes.gather();
+    let start = homes.sim.elapsed();
+    let [a, b] = [homes.friends[0], homes.friends[1]];
+    homes.sim.run_until("direct both ways", minutes(2), |sim| {
+        direct_in(sim, a, b) && direct_in(sim, b, a)
+    });
+    homes.sim.elapsed() - start
+}
+
 /// From the join, over so many seeds; sorted.
 fn from_the_join(nats: [Nat; 2], seeds: u64) -> Vec<Duration> {
     let mut times = Vec::new();
     for seed in 0..seeds {
         let mut homes = Homes::with_relay(seed, &nats.map(Some));
-        homes.sim.all_links(HOME);
-        homes.gather();
-        let start = homes.sim.elapsed();
         let [a, b] = [homes.friends[0], homes.friends[1]];
-        homes.sim.run_until("direct both ways", minutes(2), |sim| {
-            direct_in(sim, a, b) && direct_in(sim, b, a)
-        });
-        times.push(homes.sim.elapsed() - start);
+        times.push(join_to_direct(&mut homes));
         homes.sim.run_for(seconds(15));
         assert!(is_direct(&homes, a, b) && is_direct(&homes, b, a), "seed {seed}");
         for node in [a, b] {
@@ -227,14 +233,8 @@ fn started_together(nats: [Nat; 2], relay: bool, seeds: u64) -> (Vec<Duration>, 
         } else {
             Homes::new(seed, &nats.map(Some), 2)
         };
-        homes.sim.all_links(HOME);
-        homes.gather();
-        let start = homes.sim.elapsed();
         let [a, b] = [homes.friends[0], homes.friends[1]];
-        homes.sim.run_until("direct both ways", minutes(2), |sim| {
-            direct_in(sim, a, b) && direct_in(sim, b, a)
-        });
-        times.push(homes.sim.elapsed() - start);
+        times.push(join_to_direct(&mut homes));
         let of_both = [a, b].map(|node| tries(&homes, node));
         put_off += of_both
             .iter()
