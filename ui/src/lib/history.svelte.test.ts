@@ -44,6 +44,16 @@ test("who left the list is forgotten", () => {
   expect(history.of(ADDRESS)).toEqual([]);
 });
 
+test("nobody has the pings of who had the same address in another party", () => {
+  const history = new History();
+  history.record([tom(10)], 0);
+  history.record([tom(10)], STEP_MS);
+  history.forget();
+  history.record([tom(20)], STEP_MS + 1);
+  expect(history.of(ADDRESS)).toEqual([]);
+  expect(history.extent(ADDRESS)).toEqual({ low: 20, high: 20 });
+});
+
 test("the worst ping of a step is drawn, and a broken connection is a gap", () => {
   const history = new History();
   const pings = [tom(30), tom(15), lost, tom(60), tom(60)];

@@ -51,6 +51,12 @@ export class History {
     this.#rows = new Map(rows);
   }
 
+  /** Another party may deal the same addresses. */
+  forget(): void {
+    this.#rows.clear();
+    this.#lines = new Map();
+  }
+
   /** The steps of a minute that are complete. */
   of(address: string): readonly Step[] {
     return this.#lines.get(address) ?? [];

@@ -98,6 +98,7 @@ export class Session {
     if (!party) {
       this.asking = false;
       this.sharing = false;
+      this.history.forget();
       return;
     }
     this.clipboard = null;
