@@ -36,14 +36,14 @@ test("who sees the game here and whose lobbies are here is told while there is s
 
 test("a running game is named with its lobby, and its address is copied", async () => {
   const given = shell();
-  const notes = "Friends see the game under Local Area Network.";
+  const notes = "local_area_network";
   const warcraft = { name: "Warcraft III", address: "10.66.0.1:6112", process: "war3.exe", keepalive: null, notes };
   const doom = { name: "Doom", address: null, process: "doom", keepalive: null, notes: null };
   show({ lobby: { announces: [announce([reach("Tom")])], heard: [] } }, { games: [warcraft, doom] });
   const heading = within(group("Lobby")).getByRole("heading", { level: 3 });
   expect(heading.textContent?.replace(/\s+/g, " ").trim()).toBe("Warcraft III UDP 6112");
   expect(items("Games")).toHaveLength(2);
-  expect(within(group("Games")).getByText(notes)).toBeTruthy();
+  expect(within(group("Games")).getByText("Friends see the game under Local Area Network.")).toBeTruthy();
   const copies = within(group("Games")).getAllByRole("button");
   expect(copies.map((copy) => copy.getAttribute("aria-label"))).toEqual(["Copy Warcraft III's address 10.66.0.1:6112"]);
   await fireEvent.click(copies[0]!);

@@ -11,6 +11,8 @@ case "${1:-remove}" in
             systemctl daemon-reload || true
         fi
         rm -rf /run/lanrage
+        # rpm removes the licence and leaves its folder.
+        rmdir /usr/share/licenses/lanrage 2>/dev/null || true
         if [ -d "$state" ]; then
             echo "lanrage: $state stays: it holds this computer's keys and its party. Remove it if you want neither again."
         fi

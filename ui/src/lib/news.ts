@@ -3,18 +3,6 @@
 import type { EngineView, Member } from "./types";
 
 /**
- * How far a number may be from the one shown before that is news: a ping that wavers between 38 and 39 ms is as it was.
- */
-const WAVERS: Partial<Record<keyof Member, number>> = {
-  /** Milliseconds. */
-  rtt_ms: 1,
-  /** Milliseconds. */
-  jitter_ms: 1,
-  /** Share. */
-  loss: 0.005,
-};
-
-/**
  * The news with the old objects in the place of all members that say the same. The engine tells everything each
  * time; a row is drawn again only when its member is another object.
  */
@@ -31,14 +19,5 @@ export function withOldRows(old: EngineView, news: EngineView): EngineView {
 }
 
 function isSame(one: Member, other: Member): boolean {
-  return (Object.keys(other) as (keyof Member)[]).every((key) => {
-    const [before, after, wavers] = [one[key], other[key], WAVERS[key]];
-    if (before === after) return true;
-    return (
-      wavers !== undefined &&
-      typeof before === "number" &&
-      typeof after === "number" &&
-      Math.abs(after - before) < wavers
-    );
-  });
+  return (Object.keys(other) as (keyof Member)[]).every((key) => one[key] === other[key]);
 }

@@ -104,8 +104,13 @@ export class Session {
     this.clipboard = null;
     this.joining = false;
     if (party.id) this.#known.add(party.id);
-    this.history.record(party.members, Date.now());
+    this.moveOn();
     void this.#copyUnasked();
+  }
+
+  /** Notes everybody's ping as it is now, also while there are no news: then it is as it was. */
+  moveOn(): void {
+    if (this.party) this.history.record(this.party.members, Date.now());
   }
 
   /** What the player chose in the tray and goes on with here. */

@@ -57,14 +57,19 @@ export interface Advice {
   action: string;
 }
 
-/** A reason in words: its text, if it is one of ours. */
-export function reasonText(reason: string): string {
-  return LANGUAGES[language()].catalogue[`why.${reason}`] ?? reason;
+/** What has words in every language, if it is one of ours; else it is words already. */
+function words(kind: "why" | "notes", said: string): string {
+  return LANGUAGES[language()].catalogue[`${kind}.${said}`] ?? said;
+}
+
+/** What is to be known of a game. */
+export function notesText(notes: string): string {
+  return words("notes", notes);
 }
 
 export function faultAdvice(fault: Fault): Advice {
   const { reason } = fault.details ?? {};
-  const details = { ...fault.details, ...(reason === undefined ? {} : { reason: reasonText(reason) }) };
+  const details = { ...fault.details, ...(reason === undefined ? {} : { reason: words("why", reason) }) };
   return {
     message: t(`fault.${fault.code}.message`, details),
     action: t(`fault.${fault.code}.action`, details),

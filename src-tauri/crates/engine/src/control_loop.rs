@@ -50,6 +50,10 @@ const BATCH: usize = 64;
 const TELL: Duration = Duration::from_millis(200);
 /// … and that a ping is another one no more often than this: with seven friends there is one every 140 ms.
 const TELL_MEASURES: Duration = Duration::from_secs(1);
+/// A ping or its jitter that differs by less from the one that was told is the same, milliseconds …
+const WAVERS_MS: f64 = 1.0;
+/// … and so is a loss, as a share.
+const WAVERS_LOSS: f64 = 0.005;
 /// All of the engine's end.
 const CLOSE: Duration = Duration::from_millis(1800);
 

@@ -14,6 +14,7 @@ pub struct Game {
     pub process: String,
     /// After so many seconds of silence the game takes a player for gone; absent where its profile does not say.
     pub keepalive: Option<u16>,
-    /// How to join it, or what is special about it, in one sentence.
+    /// How to join it, or what is special about it: one of the notes that have words in every language (`notes.*` of the
+    /// catalogue), or a sentence of a profile of the player's own.
     pub notes: Option<String>,
 }

@@ -34,8 +34,8 @@ const CROWD: u8 = 64;
 /// Between two changes of every ping in the crowd.
 const CHANGE: Duration = Duration::from_millis(500);
 
-/// A window that has just been opened still loads and paints what it shows first.
-const SETTLES: Duration = Duration::from_secs(10);
+/// A window that has just been opened still loads, and for a minute its lines grow.
+const SETTLES: Duration = Duration::from_secs(75);
 
 /// How long CPU time is counted.
 const COUNTED: Duration = Duration::from_secs(20);

@@ -86,16 +86,14 @@ pub fn heard() -> Status {
             address: Some("10.66.0.1:27960".to_owned()),
             process: "openarena".to_owned(),
             keepalive: None,
-            notes: Some("In the console: /connect and the address.".to_owned()),
+            notes: Some("console_slash_connect".to_owned()),
         },
         Game {
             name: "Minecraft (Java Edition)".to_owned(),
             address: None,
             process: "java".to_owned(),
             keepalive: Some(30),
-            notes: Some(
-                "A world opened to LAN takes a port by chance, which the game shows in its chat.".to_owned(),
-            ),
+            notes: Some("port_by_chance".to_owned()),
         },
     ];
     if let Some(party) = &mut status.party {
@@ -137,7 +135,7 @@ fn warcraft() -> Game {
         address: Some(format!("10.66.0.1:{WARCRAFT}")),
         process: "war3.exe".to_owned(),
         keepalive: None,
-        notes: Some("Friends see the game under Local Area Network.".to_owned()),
+        notes: Some("local_area_network".to_owned()),
     }
 }
 

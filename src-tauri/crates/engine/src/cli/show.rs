@@ -73,9 +73,11 @@ pub(super) fn status(status: &Status) -> String {
         }
     }
     for game in &status.games {
+        let notes = game.notes.iter().map(|notes| format!(". {}", text::notes(notes)));
+        let notes = notes.collect::<String>();
         let _ = match &game.address {
-            Some(address) => writeln!(out, "{} can be joined at {address}", game.name),
-            None => writeln!(out, "{} runs", game.name),
+            Some(address) => writeln!(out, "{} can be joined at {address}{notes}", game.name),
+            None => writeln!(out, "{} runs{notes}", game.name),
         };
     }
     for fault in &status.conditions {

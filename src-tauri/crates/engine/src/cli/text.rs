@@ -34,7 +34,16 @@ pub fn advice(fault: &Fault) -> Advice {
 
 /// A reason in words: its text, if it is one of ours.
 pub fn reason(reason: &str) -> &str {
-    TEXTS.get(&format!("why.{reason}")).map_or(reason, String::as_str)
+    words("why", reason)
+}
+
+/// What is to be known of a game, in words: its text, if it is one of ours.
+pub fn notes(notes: &str) -> &str {
+    words("notes", notes)
+}
+
+fn words<'a>(kind: &str, said: &'a str) -> &'a str {
+    TEXTS.get(&format!("{kind}.{said}")).map_or(said, String::as_str)
 }
 
 /// Both texts as they stand on a terminal.

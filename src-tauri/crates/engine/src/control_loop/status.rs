@@ -1,10 +1,10 @@
 //! The status: what the member tells, and what the engine knows besides.
 
-use super::{Engine, TELL, TELL_MEASURES};
+use super::{Engine, TELL, TELL_MEASURES, WAVERS_LOSS, WAVERS_MS};
 use crate::ipc_server::Published;
 use lanrage_core::member::Member;
 use lanrage_proto::games::Game;
-use lanrage_proto::ipc::{EngineState, EngineStatus, Status};
+use lanrage_proto::ipc::{EngineState, EngineStatus, MemberStatus, Status};
 use lanrage_proto::{Fault, FaultCode, PlayerName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -90,8 +90,8 @@ impl Engine {
             return;
         }
         (self.tell_at, self.looked_at) = (None, now);
-        let composed = self.compose();
         let shown = self.published.borrow().clone();
+        let composed = steadied(&shown, self.compose());
         if *shown == composed {
             return;
         }
@@ -102,6 +102,31 @@ impl Engine {
         }
         self.told_at = now;
         self.published.send_replace(Arc::new(composed));
+    }
+}
+
+/// With the measures told before in the place of those that waver around them: nothing in a party that is well is news
+/// then, and nobody is woken for it.
+fn steadied(shown: &Published, mut composed: Published) -> Published {
+    let known = shown.status.party.iter().flat_map(|party| &party.members);
+    let known: BTreeMap<&str, &MemberStatus> =
+        known.map(|member| (member.address.as_str(), member)).collect();
+    let party = composed.status.party.iter_mut();
+    for member in party.flat_map(|party| &mut party.members) {
+        if let Some(known) = known.get(member.address.as_str()) {
+            steady(known.rtt_ms, &mut member.rtt_ms, WAVERS_MS);
+            steady(known.jitter_ms, &mut member.jitter_ms, WAVERS_MS);
+            steady(known.loss, &mut member.loss, WAVERS_LOSS);
+        }
+    }
+    composed
+}
+
+fn steady(told: Option<f64>, now: &mut Option<f64>, wavers: f64) {
+    if let (Some(told), Some(now)) = (told, now.as_mut())
+        && (*now - told).abs() < wavers
+    {
+        *now = told;
     }
 }
 
@@ -141,5 +166,35 @@ mod tests {
             of(&[FaultCode::ControlAway, FaultCode::NoTunDevice]),
             EngineState::NoAdapter
         );
+    }
+
+    fn in_party(rtt: f64, loss: f64) -> Published {
+        let member = serde_json::json!({
+            "name": "Tom", "address": "10.66.0.2", "self": false, "host": false, "state": "connected",
+            "path": "direct", "rtt_ms": rtt, "jitter_ms": 0.4, "loss": loss, "trouble": null, "nat": "unknown",
+        });
+        let status = serde_json::json!({
+            "engine": {
+                "version": "", "state": "ready", "player": "Anna", "control": { "mode": "local", "state": "connected" },
+            },
+            "nat": { "type": "unknown", "mapped": null },
+            "party": {
+                "name": "", "id": null, "invite": null, "state": "active", "version": 1, "members": [member],
+            },
+            "games": [], "conditions": [],
+        });
+        let status = serde_json::from_value(status).unwrap();
+        Published { status, owner: None }
+    }
+
+    #[test]
+    fn a_measure_that_wavers_is_no_news_and_one_that_drifts_is() {
+        let told = in_party(38.2, 0.0);
+        assert_eq!(steadied(&told, in_party(39.1, 0.004)), told);
+        let drifted = in_party(39.3, 0.0);
+        assert_eq!(steadied(&told, drifted.clone()), drifted);
+        assert!(is_but_measures(&told, &drifted));
+        let lossy = in_party(38.2, 0.02);
+        assert_eq!(steadied(&told, lossy.clone()), lossy);
     }
 }

@@ -270,6 +270,9 @@ mod tests {
             for word in profile.processes.iter().chain(&profile.arguments) {
                 assert_eq!(*word, word.to_lowercase(), "{name}");
             }
+            if let Some(notes) = profile.notes {
+                assert_ne!(crate::cli::text::notes(&notes), notes, "{name}: has no words");
+            }
         }
     }
 
