@@ -5,7 +5,8 @@ use lanrage_proto::FaultCode;
 use lanrage_proto::ipc::{PathKind, PeerState};
 use lanrage_proto::limits::SNAPSHOT_PAGE;
 use lanrage_tests::sim::{Kind, Link, Place, Sim};
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -199,6 +200,22 @@ fn ten_friends_are_all_connected_within_three_seconds() {
     chatter(&mut sim, &nodes, ms(100), seconds(2));
     sim.run_for(seconds(3));
     nothing_lost(&sim, &nodes, since);
+}
+
+#[test]
+fn friends_at_rest_are_pinged_together_once_a_second() {
+    let (mut trio, _) = Trio::on_server(14);
+    trio.sim.run_for(seconds(10));
+    let rests = trio.sim.elapsed();
+    trio.sim.run_for(seconds(20));
+    let mut pinged: BTreeMap<Duration, BTreeSet<SocketAddr>> = BTreeMap::new();
+    for departure in trio.sim.departures(trio.anna) {
+        if departure.at >= rests {
+            pinged.entry(departure.at).or_default().insert(departure.to);
+        }
+    }
+    let both = pinged.values().filter(|to| to.len() > 1).count();
+    assert!((19..=21).contains(&both), "{both} times both at once in 20 s");
 }
 
 #[test]

@@ -356,6 +356,7 @@ impl Sim {
                     self.news = true;
                 }
             }
+            Output::Measures => self.news = true,
             Output::View => {
                 self.news = true;
                 self.compare_conditions(node);

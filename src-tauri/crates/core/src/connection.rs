@@ -32,8 +32,12 @@ pub(crate) struct Wants {
     pub(crate) call: bool,
     /// Find out why nothing comes from it: whether this computer can still be reached where it thinks.
     pub(crate) alarm: bool,
-    /// Something shown changed.
+    /// Something shown changed …
     pub(crate) view: bool,
+    /// … or only how good the connection is.
+    pub(crate) measures: bool,
+    /// It was pinged, and so may others be.
+    pub(crate) pinged: bool,
     /// Packets flow that did not before.
     pub(crate) back: bool,
 }
@@ -486,6 +490,7 @@ impl Peer {
             }
         }
         for path in self.agent.due(now) {
+            wants.pinged |= self.agent.chosen() == Some(path);
             self.ping(now, path, cx);
         }
         if self.agent.alarm(now) {
@@ -498,7 +503,9 @@ impl Peer {
         self.latency.expire(now);
         // Every new ping is seen: one a second and peer at most.
         let answers = self.latency.answers();
-        wants.view |= std::mem::replace(&mut self.shown_answers, answers) != answers;
+        let shown = std::mem::replace(&mut self.shown_answers, answers);
+        wants.view |= shown == 0 && answers > 0;
+        wants.measures = shown != answers;
         if !self.called {
             // The peer's record is here, so ours may be new to it: both sides begin together.
             self.called = true;
@@ -517,6 +524,13 @@ impl Peer {
             wants.call = true;
         }
         wants
+    }
+
+    /// Pings it with others, if that is its turn soon.
+    pub(crate) fn ping_along(&mut self, now: Instant, cx: &mut Context<'_>) {
+        if let Some(path) = self.agent.due_soon(now) {
+            self.ping(now, path, cx);
+        }
     }
 
     pub(crate) fn next_wake(&self) -> Option<Instant> {

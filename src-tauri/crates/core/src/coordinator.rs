@@ -12,7 +12,7 @@ pub(crate) use facts::PathFacts;
 use crate::gain::{self, Gain, Measured};
 use crate::path::{Path, TransportId};
 use crate::silence::Vain;
-use candidate::{BURST, Candidate, ON_CHOSEN, ON_SPARE, Pace, Source, Valid};
+use candidate::{BURST, Candidate, ON_CHOSEN, ON_SPARE, Pace, Source, TOGETHER, Valid};
 use lanrage_proto::ipc::PathKind;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -309,6 +309,17 @@ impl Agent {
             }
         }
         due
+    }
+
+    /// The path in use, if its next ping can go out now with those of others; as [`Agent::due`] otherwise.
+    pub(crate) fn due_soon(&mut self, now: Instant) -> Option<Path> {
+        let path = self.chosen?;
+        let candidate = self.candidates.get_mut(&path)?;
+        if !candidate.is_steady() || candidate.next_probe > now + TOGETHER {
+            return None;
+        }
+        candidate.probed(now, Pace::Chosen);
+        Some(path)
     }
 
     pub(crate) fn sent(&mut self, now: Instant, id: ProbeId, path: Path) {

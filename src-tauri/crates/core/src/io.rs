@@ -220,6 +220,8 @@ pub enum Output {
     Answer(IntentId, Result<Outcome, Fault>),
     /// The status changed; ask [`crate::member::Member::status`] when somebody wants to know.
     View,
+    /// It changed in nothing but how good connections are: pings, jitter, loss.
+    Measures,
     /// Something worth telling a reader of logs and transcripts.
     Event(Event),
 }

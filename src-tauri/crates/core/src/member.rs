@@ -47,8 +47,10 @@ pub struct Member {
     wishes: wishes::Sent,
     /// Answers wait until the wishes they rest on have been handed out.
     answers: Vec<Output>,
-    /// Something shown changed since the last `View`.
+    /// Something shown changed since the last `View` …
     changed: bool,
+    /// … or a measure since the last `Measures`.
+    measured: bool,
     /// When it was last looked into why a peer is silent.
     alarmed: Option<Instant>,
     /// When relays and connections were last made anew because this computer moved.
@@ -81,6 +83,7 @@ impl Member {
             wishes: wishes::Sent::default(),
             answers: Vec::new(),
             changed: false,
+            measured: false,
             alarmed: None,
             renewed: None,
         }
@@ -126,8 +129,11 @@ impl Member {
         self.changed |= self.conditions.take_changed();
         self.grant_wishes();
         self.desk.out.extend(self.answers.drain(..));
+        let measured = std::mem::take(&mut self.measured);
         if std::mem::take(&mut self.changed) {
             self.desk.out.push_back(Output::View);
+        } else if measured {
+            self.desk.out.push_back(Output::Measures);
         }
     }
 

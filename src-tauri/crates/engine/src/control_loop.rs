@@ -48,7 +48,7 @@ use tokio::time::{sleep_until, timeout};
 const BATCH: usize = 64;
 /// Who watches is told at once, but not more often than this …
 const TELL: Duration = Duration::from_millis(200);
-/// … and that a ping is another one no more often than this: with seven friends there is one every 140 ms.
+/// … and of pings alone no more often than this.
 const TELL_MEASURES: Duration = Duration::from_secs(1);
 /// A ping or its jitter that differs by less from the one that was told is the same, milliseconds …
 const WAVERS_MS: f64 = 1.0;
@@ -129,9 +129,8 @@ pub(crate) struct Engine {
     published: watch::Sender<Arc<Published>>,
     /// The member's status is another than when it was last looked at.
     changed: bool,
-    /// When it was last looked whether there is something to tell, and when something was told.
+    /// When it was last looked whether there is something to tell.
     looked_at: Instant,
-    told_at: Instant,
     tell_at: Option<Instant>,
 }
 
@@ -216,7 +215,6 @@ impl Engine {
             published,
             changed: false,
             looked_at: now,
-            told_at: now,
             tell_at: Some(now),
         };
         engine.check_adapter();

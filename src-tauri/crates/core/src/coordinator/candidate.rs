@@ -15,6 +15,8 @@ pub(super) const BURST: [Duration; 5] = [
 const SLOW: Duration = Duration::from_secs(10);
 /// Probes on the path in use: they carry the ping that players see and keep NAT bindings alive.
 pub(super) const ON_CHOSEN: Duration = Duration::from_secs(1);
+/// Who is pinged next within this time is pinged together with others that are now: at rest one waking a second serves all.
+pub(super) const TOGETHER: Duration = Duration::from_millis(500);
 /// Probes on other valid paths, so that a switch finds them measured.
 pub(super) const ON_SPARE: Duration = Duration::from_secs(5);
 
@@ -96,6 +98,11 @@ impl Candidate {
     /// A relayed address that the peer no longer names is one that its relay will take from it.
     pub(super) fn is_ending(&self) -> bool {
         self.dropped && self.tier >= Tier::Relay
+    }
+
+    /// Whether its last ping was answered, and it has nothing to show anew.
+    pub(super) fn is_steady(&self) -> bool {
+        self.unanswered == 0 && self.valid.is_some_and(|valid| valid.proven >= self.started)
     }
 
     pub(super) fn restart(&mut self, now: Instant) {

@@ -147,15 +147,22 @@ impl Member {
         let mut calls = Vec::new();
         let mut alarm = false;
         let mut founder_back = false;
+        let mut pinged = false;
         let mut cx = self.desk.context(&active.ident, active.opened.range, view);
         for peer in active.roster.peers_mut() {
             let wants = peer.wake(now, &mut cx);
             self.changed |= wants.view;
+            self.measured |= wants.measures;
+            pinged |= wants.pinged;
             alarm |= wants.alarm;
             founder_back |= wants.back && peer.slot() == Slot::FOUNDER;
             if wants.call {
                 calls.push(peer.member);
             }
+        }
+        if pinged {
+            let peers = active.roster.peers_mut();
+            peers.for_each(|peer| peer.ping_along(now, &mut cx));
         }
         if alarm {
             self.alarm(now);

@@ -1,6 +1,6 @@
 //! Carrying out what the member decides.
 
-use super::{AdapterInUse, Engine};
+use super::{AdapterInUse, Engine, TELL_MEASURES};
 use crate::embedded::Embedded;
 use crate::games::GameWatch;
 use crate::state::Intent;
@@ -53,6 +53,7 @@ impl Engine {
                 self.changed = true;
                 self.tell_soon();
             }
+            Output::Measures => self.tell_within(TELL_MEASURES),
             Output::Event(event) => log(&event),
         }
     }

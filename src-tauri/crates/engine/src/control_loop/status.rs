@@ -1,6 +1,6 @@
 //! The status: what the member tells, and what the engine knows besides.
 
-use super::{Engine, TELL, TELL_MEASURES, WAVERS_LOSS, WAVERS_MS};
+use super::{Engine, TELL, WAVERS_LOSS, WAVERS_MS};
 use crate::ipc_server::Published;
 use lanrage_core::member::Member;
 use lanrage_proto::games::Game;
@@ -8,7 +8,7 @@ use lanrage_proto::ipc::{EngineState, EngineStatus, MemberStatus, Status};
 use lanrage_proto::{Fault, FaultCode, PlayerName};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The status now.
 pub(super) fn compose(
@@ -79,7 +79,12 @@ impl Engine {
 
     /// Who watches should be told: at once, but no more often than every [`TELL`].
     pub(super) fn tell_soon(&mut self) {
-        let at = (self.looked_at + TELL).max(Instant::now());
+        self.tell_within(TELL);
+    }
+
+    /// … or than this.
+    pub(super) fn tell_within(&mut self, time: Duration) {
+        let at = (self.looked_at + time).max(Instant::now());
         self.tell_at = Some(self.tell_at.map_or(at, |before| before.min(at)));
     }
 
@@ -92,16 +97,9 @@ impl Engine {
         (self.tell_at, self.looked_at) = (None, now);
         let shown = self.published.borrow().clone();
         let composed = steadied(&shown, self.compose());
-        if *shown == composed {
-            return;
+        if *shown != composed {
+            self.published.send_replace(Arc::new(composed));
         }
-        let measures = self.told_at + TELL_MEASURES;
-        if now < measures && is_but_measures(&shown, &composed) {
-            self.tell_at = Some(measures);
-            return;
-        }
-        self.told_at = now;
-        self.published.send_replace(Arc::new(composed));
     }
 }
 
@@ -128,21 +126,6 @@ fn steady(told: Option<f64>, now: &mut Option<f64>, wavers: f64) {
     {
         *now = told;
     }
-}
-
-/// Whether nothing differs but by how much: pings, jitter, loss.
-fn is_but_measures(shown: &Published, composed: &Published) -> bool {
-    let without = |published: &Published| {
-        let mut published = published.clone();
-        let party = published.status.party.iter_mut();
-        for member in party.flat_map(|party| &mut party.members) {
-            for measure in [&mut member.rtt_ms, &mut member.jitter_ms, &mut member.loss] {
-                *measure = measure.map(|_| 0.0);
-            }
-        }
-        published
-    };
-    without(shown) == without(composed)
 }
 
 #[cfg(test)]
@@ -193,7 +176,6 @@ mod tests {
         assert_eq!(steadied(&told, in_party(39.1, 0.004)), told);
         let drifted = in_party(39.3, 0.0);
         assert_eq!(steadied(&told, drifted.clone()), drifted);
-        assert!(is_but_measures(&told, &drifted));
         let lossy = in_party(38.2, 0.02);
         assert_eq!(steadied(&told, lossy.clone()), lossy);
     }
