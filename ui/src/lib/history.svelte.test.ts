@@ -60,7 +60,7 @@ test("the worst ping of a step is drawn, and a broken connection is a gap", () =
   pings.forEach((ping, step) => history.record([ping], step * STEP_MS));
   history.record([tom(30)], 5 * STEP_MS - 1);
   history.record([tom(15)], 5 * STEP_MS);
-  expect(outline(history.of(ADDRESS), 19, 10)).toBe("M15.0 5.0L16.0 7.5M18.0 0.0L19.0 0.0");
+  expect(outline(history.of(ADDRESS), 19, 10)).toBe("M15.0 5L16.0 8M18.0 0L19.0 0");
 });
 
 test("low and high are those of the whole minute", () => {

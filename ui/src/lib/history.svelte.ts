@@ -92,9 +92,9 @@ export function outline(steps: readonly Step[], width: number, height: number): 
   steps.forEach((step, index) => {
     if (step) {
       const x = width - ((steps.length - 1 - index) / (STEPS - 1)) * width;
-      // Half pixels: the line of a calm connection is the same step after step, and is not painted again.
-      const y = Math.round(2 * height * (1 - step.high / top)) / 2;
-      path += `${drawing ? "L" : "M"}${x.toFixed(1)} ${y.toFixed(1)}`;
+      // Whole pixels: the line of a calm connection is the same step after step, and is not painted again.
+      const y = Math.round(height * (1 - step.high / top));
+      path += `${drawing ? "L" : "M"}${x.toFixed(1)} ${y}`;
     }
     drawing = step !== null;
   });
