@@ -526,11 +526,11 @@ impl Peer {
         wants
     }
 
-    /// Pings it with others, if that is its turn soon.
-    pub(crate) fn ping_along(&mut self, now: Instant, cx: &mut Context<'_>) {
-        if let Some(path) = self.agent.due_soon(now) {
-            self.ping(now, path, cx);
-        }
+    /// Pings it with others, if that is its turn soon; by which path.
+    pub(crate) fn ping_along(&mut self, now: Instant, cx: &mut Context<'_>) -> Option<Path> {
+        let path = self.agent.due_soon(now)?;
+        self.ping(now, path, cx);
+        Some(path)
     }
 
     pub(crate) fn next_wake(&self) -> Option<Instant> {

@@ -15,6 +15,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+/// Peers that are pinged with others because it is their turn soon, at once: more would delay a game on a slow line.
+const PINGED_ALONG: usize = 7;
 /// A difference of views that lasts so long is first checked against a fresh list.
 const VIEW_CHECKED: Duration = Duration::from_secs(6);
 
@@ -161,8 +163,9 @@ impl Member {
             }
         }
         if pinged {
-            let peers = active.roster.peers_mut();
-            peers.for_each(|peer| peer.ping_along(now, &mut cx));
+            let along = active.roster.peers_mut();
+            let along = along.filter_map(|peer| peer.ping_along(now, &mut cx));
+            along.take(PINGED_ALONG).for_each(drop);
         }
         if alarm {
             self.alarm(now);
