@@ -19,7 +19,10 @@ async fn without_an_engine_the_window_says_so_and_loads_nothing_from_elsewhere()
             .shows("The LANrage engine is not running.", felt::START)
             .await?;
         window
-            .shows("Start the service lanrage-engine, or restart this computer.", felt::START)
+            .shows(
+                "Start the service lanrage-engine, or restart this computer.",
+                felt::START,
+            )
             .await?;
         window.picture("engine-not-running").await?;
         let foreign = window
