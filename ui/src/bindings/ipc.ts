@@ -324,7 +324,8 @@ process: string,
  */
 keepalive: number | null, 
 /**
- * How to join it, or what is special about it, in one sentence.
+ * How to join it, or what is special about it: one of the notes that have words in every language (`notes.*` of the
+ * catalogue), or a sentence of a profile of the player's own.
  */
 notes: string | null, };
 
