@@ -22,8 +22,13 @@ const OPENED: Duration = Duration::from_secs(25);
 const ATTEMPTS: usize = 3;
 /// How often the page is looked at.
 const EVERY: Duration = Duration::from_millis(50);
-/// WebKit's pictures may be this old.
-const PICTURE_LAG: Duration = Duration::from_millis(1200);
+
+/// All that moves and ends has ended or was turned round and ended then, and the last frame is drawn.
+const SETTLED: &str = "const settled = () => { const moving = document.getAnimations().filter(each => \
+    each.effect.getTiming().iterations !== Infinity && each.playState !== 'finished'); \
+    return moving.length === 0 ? true : Promise.allSettled(moving.map(each => each.finished)).then(settled); }; \
+    return Promise.resolve(settled()).then(() => \
+    new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true)))));";
 
 /// From a frame that the page has drawn to its being on the display, generously.
 const DISPLAY_LAG: Duration = Duration::from_millis(120);
@@ -273,21 +278,23 @@ impl Window {
         Ok(self.page.execute(script, vec![]).await?.json().clone())
     }
 
+    /// Waits until nothing moves that ends.
+    pub(crate) async fn settles(&self) -> Result<()> {
+        self.evaluate(SETTLED).await.map(drop)
+    }
+
     /// Leaves a picture of the window in `target/window-pictures`.
     pub(crate) async fn picture(&self, name: &str) -> Result<()> {
-        tokio::time::sleep(PICTURE_LAG).await;
         let theme = format!("{:?}", self.theme).to_lowercase();
-        let folder = pictures()?;
-        fs::write(
-            folder.join(format!("{name}-{theme}.png")),
-            self.page.screenshot_as_png().await?,
-        )?;
+        let status = self.snapshot(&format!("{name}-{theme}")).await?.wait()?;
+        ensure!(status.success(), "the picture could not be written: {status}");
         Ok(())
     }
 
-    /// As [`Window::picture`], of what the display shows, under just this name. The page must have been drawn. Returns
-    /// the program that still writes it.
+    /// As [`Window::picture`], under just this name. Returns the program that still writes it. WebDriver's own pictures
+    /// never come where the processor paints the page, so it is what the display shows.
     pub(crate) async fn snapshot(&self, name: &str) -> Result<Child> {
+        self.settles().await?;
         tokio::time::sleep(DISPLAY_LAG).await;
         desktop::photograph(&pictures()?.join(format!("{name}.png")))
     }

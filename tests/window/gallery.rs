@@ -65,13 +65,6 @@ const LOOK: &str = "return axe.run(document, { preload: false, resultTypes: ['vi
     'wcag21aa', 'wcag22aa', 'best-practice'] }).then(({ violations }) => violations.map(({ id, nodes }) => \
     id + ': ' + nodes.map(({ html, failureSummary }) => html.slice(0, 160) + ' ' + failureSummary).join(' | ')));";
 
-/// All that moves and ends has ended or was turned round and ended then, and the last frame is drawn.
-const SETTLED: &str = "const settled = () => { const moving = document.getAnimations().filter(each => \
-    each.effect.getTiming().iterations !== Infinity && each.playState !== 'finished'); \
-    return moving.length === 0 ? true : Promise.allSettled(moving.map(each => each.finished)).then(settled); }; \
-    return Promise.resolve(settled()).then(() => \
-    new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(true)))));";
-
 /// An open window in a theme and a language, and how to judge what it shows.
 struct Gallery<'a> {
     window: &'a Window,
@@ -128,7 +121,7 @@ impl Gallery<'_> {
 
     /// Takes the picture, and notes what is cut off or what axe finds.
     async fn show(&mut self, name: &str) -> Result<()> {
-        self.window.evaluate(SETTLED).await?;
+        self.window.settles().await?;
         let here = format!("{name} ({}, {})", self.theme, self.words.language);
         let overflow = self
             .window
