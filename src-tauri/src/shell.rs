@@ -194,7 +194,7 @@ fn open_window(app: &App, hidden: bool) -> tauri::Result<()> {
 }
 
 /// The page is a small one whose numbers change: painted by the processor it costs a third of what it costs where the
-/// graphics card's work is done in software, starts sooner, and shows where a card's driver would leave it blank.
+/// graphics card's work is done in software, and it shows where a card's driver would leave it blank.
 #[cfg(target_os = "linux")]
 fn paint_here(page: &webkit2gtk::WebView) {
     if let Some(settings) = page.settings() {

@@ -15,7 +15,7 @@ pub(super) const BURST: [Duration; 5] = [
 const SLOW: Duration = Duration::from_secs(10);
 /// Probes on the path in use: they carry the ping that players see and keep NAT bindings alive.
 pub(super) const ON_CHOSEN: Duration = Duration::from_secs(1);
-/// Who is pinged next within this time is pinged together with others that are now: at rest one waking a second serves all.
+/// Who is pinged next within this time is pinged together with others that are now: one waking serves several.
 pub(super) const TOGETHER: Duration = Duration::from_millis(500);
 /// Probes on other valid paths, so that a switch finds them measured.
 pub(super) const ON_SPARE: Duration = Duration::from_secs(5);

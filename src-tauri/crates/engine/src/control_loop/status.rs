@@ -82,7 +82,7 @@ impl Engine {
         self.tell_within(TELL);
     }
 
-    /// … or than this.
+    /// As [`Engine::tell_soon`], but no more often than this.
     pub(super) fn tell_within(&mut self, time: Duration) {
         let at = (self.looked_at + time).max(Instant::now());
         self.tell_at = Some(self.tell_at.map_or(at, |before| before.min(at)));
